@@ -1,0 +1,31 @@
+// RapidJSON behind guards: what is parsed here may come from a stranger.
+#pragma once
+
+// Must precede every RapidJSON include of the project: UTF-8 is checked and numbers keep full precision.
+#define RAPIDJSON_HAS_STDSTRING 1
+#include <rapidjson/document.h>
+#include <rapidjson/stringbuffer.h>
+#include <rapidjson/writer.h>
+
+#include <cstddef>
+#include <optional>
+#include <string>
+#include <string_view>
+
+namespace gritstone {
+
+// Parses one JSON text. Refuses: nesting deeper than max_depth, duplicate keys in an object, invalid UTF-8, numbers that are not finite,
+// anything after the value. `what` names the source in errors ("config.json").
+// Throws Error(code) with the byte offset.
+rapidjson::Document parse_json(std::string_view text, std::string_view what, std::size_t max_depth = 32,
+                               bool check_duplicate_keys = true);
+
+// Members of an object, absent or null = nullopt. Throws Error(kInvalidArgument) naming the key if the type is wrong or out of range.
+std::optional<std::string> json_string(const rapidjson::Value& object, const char* key);
+std::optional<double> json_number(const rapidjson::Value& object, const char* key);
+std::optional<std::int64_t> json_integer(const rapidjson::Value& object, const char* key);
+std::optional<bool> json_bool(const rapidjson::Value& object, const char* key);
+
+std::string json_text(const rapidjson::Value& value);
+
+}  // namespace gritstone
