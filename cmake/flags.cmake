@@ -12,6 +12,10 @@ target_include_directories(gritstone_flags INTERFACE ${PROJECT_SOURCE_DIR})
 if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
   target_compile_options(gritstone_flags INTERFACE -Wno-psabi)
 endif()
+if(GRITSTONE_FUZZ)
+  # Coverage counters in every folder, so that the fuzzer sees which branch of a reader an input reached.
+  target_compile_options(gritstone_flags INTERFACE -fsanitize=fuzzer-no-link)
+endif()
 set(CMAKE_POSITION_INDEPENDENT_CODE ON)
 target_link_options(gritstone_flags INTERFACE -pie -Wl,-z,relro,-z,now)
 

@@ -1,0 +1,135 @@
+#!/usr/bin/env bash
+# Everything that must hold before a change is merged: release build and tests, unit tests under ASan and UBSan, fuzz targets.
+#   tests/run.sh [--quick] [--no-install] [--no-asan] [--no-fuzz] [--fuzz-seconds N]
+# --quick: the release build and its tests only. Exit status 0 if nothing failed; the last line counts.
+set -uo pipefail
+cd "$(dirname "$0")/.."
+
+install=1 asan=1 fuzz=1 fuzz_seconds=30
+while [[ $# -gt 0 ]]; do
+  case "$1" in
+    --quick) asan=0 fuzz=0 ;;
+    --no-install) install=0 ;;
+    --no-asan) asan=0 ;;
+    --no-fuzz) fuzz=0 ;;
+    --fuzz-seconds) fuzz_seconds=${2:?--fuzz-seconds needs a number}; shift ;;
+    -h|--help) sed -n '2,4s/^# \{0,1\}//p' "$0"; exit 0 ;;
+    *) echo "run.sh: unknown option $1" >&2; exit 1 ;;
+  esac
+  shift
+done
+
+passed=0 failed=0 failures=()
+pass() { passed=$((passed + 1)); }
+fail() { failed=$((failed + 1)); failures+=("$1"); echo "FAILED: $1"; }
+summary() {
+  echo
+  for failure in ${failures[@]+"${failures[@]}"}; do echo "FAILED: $failure"; done
+  echo "$passed passed, $failed failed"
+  [[ $failed -eq 0 ]]
+}
+stage() { printf '\n== %s (%d s so far)\n' "$1" "$SECONDS"; }
+
+# Compilers take up to 1 GB each; a machine with little memory builds with fewer at once.
+jobs=$(nproc)
+memory_gb=$(awk '/MemAvailable/ {print int($2 / 1048576)}' /proc/meminfo)
+(( memory_gb >= 1 && memory_gb < jobs )) && jobs=$memory_gb
+if command -v ccache >/dev/null; then
+  export CMAKE_CXX_COMPILER_LAUNCHER=ccache CMAKE_C_COMPILER_LAUNCHER=ccache
+fi
+
+# build PRESET: configure and build; a failure counts once and stops the stages that need it.
+build() {
+  if cmake --preset "$1" >"build/$1-configure.log" 2>&1 && cmake --build --preset "$1" -j "$jobs" >"build/$1-build.log" 2>&1; then
+    pass
+    return 0
+  fi
+  tail -n 60 "build/$1-configure.log"
+  [[ -f build/$1-build.log ]] && grep -A 20 -m 5 -E 'error|FAILED' "build/$1-build.log"
+  fail "build of preset $1"
+  return 1
+}
+
+# tests PRESET LABELS: ctest's cases counted into the summary. Verbose on failure only.
+tests() {
+  local log="build/$1-tests.log" total broken
+  ctest --test-dir "build/$1" -L "$2" --output-on-failure --no-tests=error >"$log" 2>&1
+  grep -vE '^ *[0-9]+/[0-9]+ Test .*Passed|^ *Start ' "$log"
+  total=$(sed -nE 's/^.* tests failed out of ([0-9]+)$/\1/p' "$log" | tail -n 1)
+  broken=$(sed -nE 's/^.*, ([0-9]+) tests failed out of [0-9]+$/\1/p' "$log" | tail -n 1)
+  if [[ -z "$total" || "$total" -eq 0 ]]; then
+    fail "$1: ctest ran nothing"
+    return
+  fi
+  passed=$((passed + total - broken))
+  failed=$((failed + broken))
+  while read -r name; do failures+=("$1: $name"); done < <(sed -nE 's/^[[:space:]]+[0-9]+ - (.*)$/\1/p' "$log")
+}
+
+# fuzz_one EXECUTABLE: its corpus of bad files first, then fuzz_seconds of mutations. New inputs stay in the build folder.
+fuzz_one() {
+  local name seeds found
+  name=$(basename "$1")
+  seeds="tests/fuzz/corpus/${name%_fuzz}"
+  found="build/fuzz/found/$name"
+  mkdir -p "$found"
+  local directories=("$found")
+  [[ -d "$seeds" ]] && directories+=("$seeds")
+  "$1" -max_total_time="$fuzz_seconds" -rss_limit_mb=2048 -timeout=10 -max_len=65536 -print_final_stats=1 \
+    -artifact_prefix="build/fuzz/crash-$name-" "${directories[@]}" >"build/fuzz/$name.log" 2>&1
+}
+
+mkdir -p build
+if [[ $install -eq 1 ]]; then
+  options=()
+  [[ $fuzz -eq 1 ]] && options+=(--fuzz)
+  if ! apps/install_packages.sh ${options[@]+"${options[@]}"}; then
+    fail "installation of packages"
+    summary
+    exit 1
+  fi
+fi
+
+stage "Release build"
+if build release; then
+  stage "Tests"
+  tests release 'unit|e2e'
+fi
+
+if [[ $asan -eq 1 ]]; then
+  stage "ASan and UBSan build"
+  if build asan; then
+    stage "Unit tests under ASan and UBSan"
+    export UBSAN_OPTIONS=print_stacktrace=1
+    tests asan unit
+  fi
+fi
+
+if [[ $fuzz -eq 1 ]]; then
+  stage "Fuzz build"
+  if build fuzz; then
+    stage "Fuzz targets, $fuzz_seconds s each"
+    mapfile -t targets < <(find build/fuzz/tests/fuzz -maxdepth 1 -type f -name '*_fuzz' -perm -u+x | sort)
+    [[ ${#targets[@]} -eq 0 ]] && fail "no fuzz targets were built"
+    for ((i = 0; i < ${#targets[@]}; i += 2)); do  # two at a time
+      pids=()
+      for target in "${targets[@]:i:2}"; do
+        fuzz_one "$target" &
+        pids+=($!)
+      done
+      for ((k = 0; k < ${#pids[@]}; ++k)); do
+        name=$(basename "${targets[i + k]}")
+        if wait "${pids[k]}"; then
+          pass
+          echo "$name: $(sed -nE 's/^stat::number_of_executed_units: *([0-9]+)$/\1/p' "build/fuzz/$name.log") inputs"
+        else
+          tail -n 40 "build/fuzz/$name.log"
+          fail "fuzz target $name"
+        fi
+      done
+    done
+  fi
+fi
+
+stage "Done"
+summary
