@@ -1,0 +1,231 @@
+// The store: collections of documents, their chunks, embeddings and full-text index in one directory.
+// SQLite (STORE/gritstone.db) is the only truth; FAISS files are derived from it. Format: docs/STORE_FORMAT.md.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/hash.h"
+#include "base/matrix_view.h"
+#include "index/chunker.h"
+#include "index/filter.h"
+#include "index/vector_index.h"
+
+namespace gritstone {
+
+using DocumentId = std::int64_t;
+
+struct CollectionOptions {
+  std::string name;                  // ^[a-z0-9][a-z0-9_-]{0,63}$
+  std::string language = "english";  // Snowball stemmer of the full-text index; "none" = no stemming
+  std::string manifest = "{}";       // JSON, opaque here: what made the vectors (model hash, pooling, ...)
+};
+
+struct CollectionInfo {
+  std::int64_t id = 0;
+  std::string name;
+  std::string language;
+  std::string manifest;
+  std::uint64_t generation = 0;  // grows by one with every commit that touched the collection
+  std::size_t dim = 0;           // of the embeddings; 0 before the first
+  std::size_t documents = 0;
+  std::size_t chunks = 0;
+  std::size_t embedded_chunks = 0;
+  std::uint64_t text_bytes = 0;  // of all chunks
+  std::uint64_t tokens = 0;
+};
+
+// What the caller knows about a file beside its chunks.
+struct DocumentMeta {
+  std::string path;       // unique in the collection; valid UTF-8
+  Sha256Digest sha256{};  // of the file's bytes
+  std::uint64_t size = 0;
+  std::int64_t mtime_ns = 0;
+  std::string type;  // document_type_name()
+  std::string title;
+  std::map<std::string, std::string> attributes;
+  bool operator==(const DocumentMeta&) const = default;
+};
+
+struct DocumentRecord : DocumentMeta {
+  DocumentId id = 0;
+  std::size_t chunks = 0;
+};
+
+struct ChunkRecord {
+  ChunkId id = 0;
+  DocumentId document = 0;
+  std::size_t ordinal = 0;  // 0, 1, ... within the document
+  std::string path;
+  std::string title;
+  std::string heading_path;
+  ByteSpan span;
+  std::size_t context_bytes = 0;  // see Chunk
+  std::size_t tokens = 0;
+  std::string text;
+};
+
+// A chunk whose embedding is still to be computed.
+struct PendingChunk {
+  ChunkId id = 0;
+  std::string title;
+  std::string heading_path;
+  std::string text;
+  std::size_t tokens = 0;
+};
+
+struct PutResult {
+  DocumentId id = 0;
+  bool replaced = false;  // a document of this path was there
+  std::size_t chunks = 0;
+  std::size_t reused_embeddings = 0;  // chunks whose heading path and text the collection had already embedded
+};
+
+struct Problem {
+  std::string collection;  // empty: the whole store
+  std::string where;       // "document docs/a.md, chunk 3", "vectors-7.faiss", "database"
+  std::string what;
+};
+
+// The only way to change a store. Holds the store's write lock (and the only writing connection) from begin_write() to destruction.
+// Changes are one transaction until commit(); a destroyed job rolls back what was not committed. A killed process leaves the last commit.
+// Used from one thread at a time. Every function throws Error: kStorage (disk full, I/O), kDamagedData (SQLite reports corruption).
+class WriteJob {
+ public:
+  WriteJob(WriteJob&&) noexcept;
+  WriteJob& operator=(WriteJob&&) = delete;
+  ~WriteJob();
+
+  // Throws Error(kInvalidArgument) for a bad name, language or manifest, or a name that is taken.
+  CollectionInfo create_collection(const CollectionOptions& options);
+  // Removes documents, vectors, full-text rows and the manifest; false if there was none.
+  bool remove_collection(std::string_view collection);
+  // Throws Error(kNotFound) for an unknown collection, kInvalidArgument if not JSON. Embeddings are kept: call drop_embeddings() when they
+  // no longer match.
+  void set_manifest(std::string_view collection, std::string_view manifest);
+
+  // Adds the document or replaces the one with the same path, in the transaction. Embeddings of chunks with equal heading path and text are
+  // carried over. Throws Error: kNotFound (collection), kInvalidArgument (path or text not UTF-8, span reversed).
+  PutResult put_document(std::string_view collection, const DocumentMeta& meta, std::span<const Chunk> chunks);
+  // False if there was none.
+  bool remove_document(std::string_view collection, std::string_view path);
+  // The file is the same but its time or attributes changed (a touch): nothing is re-chunked. Throws Error(kNotFound).
+  void update_document_meta(std::string_view collection, const DocumentMeta& meta);
+
+  // Chunks without embedding, ascending ids > after, at most `limit`.
+  std::vector<PendingChunk> pending_embeddings(std::string_view collection, std::size_t limit, ChunkId after = 0);
+  // Rows are rounded to f16. `rows` is [ids.size(), dim]; dim is fixed by the collection's first embedding.
+  // Throws Error: kInvalidArgument (shape, not finite, dim differs), kNotFound (an id that is no chunk of the collection).
+  void put_embeddings(std::string_view collection, std::span<const ChunkId> ids, MatrixView<const float> rows);
+  // Forgets all embeddings (and dim) of the collection.
+  void drop_embeddings(std::string_view collection);
+
+  // Makes everything so far durable and visible, and starts the next transaction. Each touched collection's generation grows by one.
+  void commit();
+  // Writes the FAISS file of the collection's committed vectors and removes older ones. Optional: readers build what is missing.
+  void publish_vectors(std::string_view collection);
+  // Rewrites the full-text index (dropping terms of deleted text) and returns free pages to the file system. Commits first.
+  void compact();
+
+  class Impl;
+
+ private:
+  friend class Store;
+  explicit WriteJob(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+// One collection as of one generation; later commits do not show. Keep it as long as one request, not as long as a server: an old snapshot
+// keeps the write-ahead log from shrinking. Thread-safe (calls on one snapshot take turns; take one snapshot per request for parallel
+// reads). Every function throws Error(kDamagedData) if SQLite reports corruption, kStorage on I/O errors.
+class Snapshot {
+ public:
+  ~Snapshot();
+
+  const CollectionInfo& info() const noexcept;
+  std::uint64_t generation() const noexcept { return info().generation; }
+
+  // Best k chunks by BM25 (k1 0.9, b 0.4; title, heading path and body weighted), best first, ties by ascending id. Any string is a valid
+  // query; one without any word finds nothing. Scores are > 0 and comparable only within one query.
+  std::vector<ScoredChunk> bm25(std::string_view query, std::size_t k, const Filter& filter = {}) const;
+  // BM25 scores of given chunks for the query, in the same order; 0 where no word matches.
+  std::vector<float> bm25_scores(std::string_view query, std::span<const ChunkId> ids) const;
+
+  // Chunk ids of the documents that pass, ascending.
+  std::vector<ChunkId> matching_chunks(const Filter& filter) const;
+
+  // The chunk, verified against its row hash. Throws Error: kNotFound; kDamagedData (hash differs: the text must not be used).
+  ChunkRecord chunk(ChunkId id) const;
+  // Neighbour access: chunk `ordinal` of the document; absent past the end.
+  std::optional<ChunkRecord> chunk_at(DocumentId document, std::size_t ordinal) const;
+  // Throws Error: kNotFound; kDamagedData.
+  DocumentRecord document(DocumentId id) const;
+  std::optional<DocumentRecord> find_document(std::string_view path) const;
+  // Sorted by path. One row hash each is checked.
+  std::vector<DocumentRecord> documents() const;
+
+  // The stored vector of one chunk (f16 widened), verified; absent if not embedded yet. Throws Error(kDamagedData).
+  std::optional<std::vector<float>> embedding(ChunkId id) const;
+  // Index over all embeddings; nullptr before the first. Loaded from the FAISS file if that verifies, else built from SQLite; cached.
+  std::shared_ptr<const VectorIndex> vectors() const;
+
+  // Everything that does not depend on how it came about, in a stable order: equal for two runs over the same files. Called with pieces of
+  // UTF-8.
+  void export_logical(const std::function<void(std::string_view)>& write) const;
+
+  class Impl;
+
+ private:
+  friend class Store;
+  explicit Snapshot(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+// Thread-safe.
+class Store {
+ public:
+  enum class Mode {
+    kRead,       // must exist
+    kReadWrite,  // created (directory 0700, files 0600) if absent
+  };
+
+  // Brings an older schema up to date (kReadWrite; takes the write lock for it). Throws Error: kNotFound (kRead and absent);
+  // kInvalidArgument (directory of another user or writable by others); kDamagedData (not a store, newer schema); kLocked; kStorage.
+  static std::unique_ptr<Store> open(const std::filesystem::path& path, Mode mode);
+  ~Store();
+  Store(const Store&) = delete;
+  Store& operator=(const Store&) = delete;
+
+  const std::filesystem::path& path() const noexcept;
+
+  // Throws Error: kLocked naming the process that holds the lock; kInvalidArgument in kRead mode.
+  std::unique_ptr<WriteJob> begin_write();
+
+  std::vector<CollectionInfo> collections() const;  // sorted by name
+  std::optional<CollectionInfo> find_collection(std::string_view name) const;
+  // Throws Error(kNotFound) naming the collections there are.
+  std::shared_ptr<const Snapshot> snapshot(std::string_view collection) const;
+
+  // Reads everything: SQLite's and FTS5's integrity checks, every row hash, orphans, FAISS files against SQLite. Empty `collection` = all.
+  // Needs kReadWrite and takes the write lock (FTS5's check is an INSERT statement). Throws Error: kLocked, kNotFound.
+  std::vector<Problem> verify(std::string_view collection = {}) const;
+
+  class Impl;
+
+ private:
+  explicit Store(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+bool is_valid_collection_name(std::string_view name) noexcept;
+
+}  // namespace gritstone
