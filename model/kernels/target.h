@@ -5,9 +5,9 @@
 #if defined(__x86_64__)
 #if defined(__clang__)
 #define GS_TARGET_BEGIN_AVX2 _Pragma("clang attribute push(__attribute__((target(\"avx2,fma,f16c\"))), apply_to = function)")
-#define GS_TARGET_BEGIN_AVX512                                                                                                     \
-  _Pragma("clang attribute push(__attribute__((target(\"avx2,fma,f16c,avx512f,avx512bw,avx512vl,avx512dq,avx512vnni\"))), "        \
-          "apply_to = function)")
+// clang-format off
+#define GS_TARGET_BEGIN_AVX512 _Pragma("clang attribute push(__attribute__((target(\"avx2,fma,f16c,avx512f,avx512bw,avx512vl,avx512dq,avx512vnni\"))), apply_to = function)")
+// clang-format on
 #define GS_TARGET_END _Pragma("clang attribute pop")
 #else
 #define GS_TARGET_BEGIN_AVX2 _Pragma("GCC push_options") _Pragma("GCC target(\"avx2,fma,f16c\")")
