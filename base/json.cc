@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "base/utf8.h"
 
 namespace gritstone {
 namespace {
@@ -34,11 +35,13 @@ class GuardHandler : public rapidjson::BaseReaderHandler<rapidjson::UTF8<>, Guar
     return true;
   }
   bool Key(const char* text, rapidjson::SizeType length, bool) {
+    if (!valid(text, length)) return false;
     if (!check_duplicate_keys_) return true;
     if (keys_.back().emplace(text, length).second) return true;
     problem = "duplicate key \"" + std::string(text, std::min<std::size_t>(length, 80)) + "\"";
     return false;
   }
+  bool String(const char* text, rapidjson::SizeType length, bool) { return valid(text, length); }
   bool Double(double value) {
     if (std::isfinite(value)) return true;
     problem = "number out of range";
@@ -48,6 +51,13 @@ class GuardHandler : public rapidjson::BaseReaderHandler<rapidjson::UTF8<>, Guar
   std::string problem;
 
  private:
+  // RapidJSON 1.1 checks the bytes but lets the escape of a lone low surrogate (\udc00) through.
+  bool valid(const char* text, std::size_t length) {
+    if (is_valid_utf8({text, length})) return true;
+    problem = "invalid UTF-8 or a lone surrogate in a string";
+    return false;
+  }
+
   bool enter() {
     if (++depth_ <= max_depth_) return true;
     problem = "nested deeper than " + std::to_string(max_depth_);
@@ -75,6 +85,10 @@ const rapidjson::Value* member(const rapidjson::Value& object, const char* key) 
 }  // namespace
 
 rapidjson::Document parse_json(std::string_view text, std::string_view what, std::size_t max_depth, bool check_duplicate_keys) {
+  // RapidJSON takes a NUL for the end and would ignore what follows.
+  if (const std::size_t nul = text.find('\0'); nul != std::string_view::npos) {
+    throw Error(ErrorCode::kInvalidArgument, std::string(what) + ": NUL at byte " + std::to_string(nul));
+  }
   GuardHandler guard(max_depth, check_duplicate_keys);
   {
     rapidjson::MemoryStream stream(text.data(), text.size());
@@ -89,8 +103,8 @@ rapidjson::Document parse_json(std::string_view text, std::string_view what, std
   rapidjson::Document document;
   document.Parse<kFlags>(text.data(), text.size());
   if (document.HasParseError()) {
-    throw Error(ErrorCode::kInvalidArgument, std::string(what) + ": " + rapidjson::GetParseError_En(document.GetParseError()) + " at byte " +
-                                                 std::to_string(document.GetErrorOffset()));
+    throw Error(ErrorCode::kInvalidArgument, std::string(what) + ": " + rapidjson::GetParseError_En(document.GetParseError()) +
+                                                 " at byte " + std::to_string(document.GetErrorOffset()));
   }
   return document;
 }

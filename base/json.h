@@ -16,7 +16,7 @@ namespace gritstone {
 
 // Parses one JSON text. Refuses: nesting deeper than max_depth, duplicate keys in an object, invalid UTF-8, numbers that are not finite,
 // anything after the value. `what` names the source in errors ("config.json").
-// Throws Error(code) with the byte offset.
+// Throws Error(kInvalidArgument) with the byte offset.
 rapidjson::Document parse_json(std::string_view text, std::string_view what, std::size_t max_depth = 32,
                                bool check_duplicate_keys = true);
 
