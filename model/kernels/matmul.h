@@ -45,22 +45,22 @@ void pack_panel(DType type, const std::uint8_t* rows, std::size_t n, std::size_t
 struct Activations {
   std::size_t rows = 0;
   std::size_t cols = 0;
-  const float* x = nullptr;          // [rows, cols]
-  std::int8_t* q = nullptr;          // [rows, cols] round(x / scale), in [-127, 127]
-  float* scale = nullptr;            // [rows, cols / 32] max|x| / 127 of the group
-  std::int32_t* sum = nullptr;       // [rows, cols / 16] sums of q over halves of a group
+  const float* x = nullptr;     // [rows, cols]
+  std::int8_t* q = nullptr;     // [rows, cols] round(x / scale), in [-127, 127]
+  float* scale = nullptr;       // [rows, cols / 32] max|x| / 127 of the group
+  std::int32_t* sum = nullptr;  // [rows, cols / 16] sums of q over halves of a group
 };
 
 struct MatmulTask {
   const Matrix* w = nullptr;
-  std::size_t panel_begin = 0;       // panels [begin, end) of 16 rows each; also with kRows
+  std::size_t panel_begin = 0;  // panels [begin, end) of 16 rows each; also with kRows
   std::size_t panel_end = 0;
   const Activations* x = nullptr;
   const std::uint32_t* x_rows = nullptr;  // [tokens] rows of x to use; nullptr: 0..tokens-1
   std::size_t tokens = 0;
-  float* y = nullptr;                // y[t * y_stride + row] for row < w->rows
+  float* y = nullptr;  // y[t * y_stride + row] for row < w->rows
   std::size_t y_stride = 0;
-  float* scratch = nullptr;          // kMatmulScratch floats of this thread, 64-byte aligned
+  float* scratch = nullptr;  // kMatmulScratch floats of this thread, 64-byte aligned
 };
 inline constexpr std::size_t kMatmulScratch = 16 * 1024;
 

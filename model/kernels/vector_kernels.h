@@ -7,7 +7,8 @@
 
 namespace gritstone {
 
-// Slots of one KV page, and of one step of the online softmax. Counted from slot 0, so that results do not depend on how a prefill was split.
+// Slots of one KV page, and of one step of the online softmax. Counted from slot 0, so that results do not depend on how a prefill was
+// split.
 inline constexpr std::size_t kKvBlock = 64;
 // Queries that share one decoding of a KV block.
 inline constexpr std::size_t kQueryTile = 32;
@@ -19,19 +20,19 @@ struct AttentionTask {
   KvFormat format = KvFormat::kBF16;
   std::size_t head_dim = 0;
   std::size_t row_bytes = 0;
-  std::size_t slots = 0;                       // of the sequence; blocks at or behind the last visible slot are skipped
+  std::size_t slots = 0;                          // of the sequence; blocks at or behind the last visible slot are skipped
   const std::uint8_t* const* k_blocks = nullptr;  // [blocks] first row of this layer and head in each page; K is not rotated
   const std::uint8_t* const* v_blocks = nullptr;
   const std::int32_t* slot_position = nullptr;  // [slots]
   const std::int32_t* slot_group = nullptr;     // [slots]; nullptr: no groups anywhere in the sequence
   const float* cos = nullptr;                   // [context, head_dim / 2]
   const float* sin = nullptr;
-  std::size_t queries = 0;                      // <= kQueryTile * heads per KV head
-  const float* const* q = nullptr;              // [queries] rotated and multiplied with 1 / sqrt(head_dim)
-  float* const* out = nullptr;                  // [queries] head_dim each, overwritten
-  const std::size_t* visible = nullptr;         // [queries] slots [0, visible) may be seen
-  const std::int32_t* group = nullptr;          // [queries] -1: sees every group
-  float* scratch = nullptr;                     // attention_scratch() floats
+  std::size_t queries = 0;               // <= kQueryTile * heads per KV head
+  const float* const* q = nullptr;       // [queries] rotated and multiplied with 1 / sqrt(head_dim)
+  float* const* out = nullptr;           // [queries] head_dim each, overwritten
+  const std::size_t* visible = nullptr;  // [queries] slots [0, visible) may be seen
+  const std::int32_t* group = nullptr;   // [queries] -1: sees every group
+  float* scratch = nullptr;              // attention_scratch() floats
 };
 
 struct VectorKernels {

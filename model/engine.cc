@@ -1,0 +1,316 @@
+#include "model/engine.h"
+
+#include <algorithm>
+#include <condition_variable>
+#include <mutex>
+#include <thread>
+
+#include "base/error.h"
+#include "model/active_job.h"
+#include "model/job_layout.h"
+#include "model/kernels/kernel_table.h"
+#include "model/transformer.h"
+
+namespace gritstone {
+namespace {
+
+// Bumped whenever a change alters the bits a kernel produces, so that cached states of older versions are not mixed in.
+constexpr const char* kNumericsVersion = "1";
+
+const char* name(KvType type) {
+  switch (type) {
+    case KvType::kF32: return "f32";
+    case KvType::kBF16: return "bf16";
+    case KvType::kInt8: return "int8";
+  }
+  return "?";
+}
+
+// A job's share of one step.
+struct Slice {
+  ActiveJob* job;
+  std::size_t count;
+  std::size_t row_begin = 0;
+};
+
+// Copies what jobs want out of a running step.
+class Collector : public StepObserver {
+ public:
+  Collector(Transformer& transformer, const ModelConfig& config, const std::vector<Slice>& slices)
+      : transformer_(transformer), config_(config), slices_(slices) {}
+
+  void on_hidden(std::size_t layers, const float* x, std::size_t rows) override {
+    for (const Slice& slice : slices_) {
+      if (slice.row_begin >= rows) break;
+      ActiveJob& job = *slice.job;
+      const float* from = x + slice.row_begin * config_.hidden;
+      const std::size_t at = job.done * config_.hidden, size = slice.count * config_.hidden;
+      for (std::size_t i = 0; i < job.job.wants.hidden_after.size(); ++i) {
+        if (job.job.wants.hidden_after[i] == layers) std::copy(from, from + size, job.output.hidden[i].begin() + static_cast<std::ptrdiff_t>(at));
+      }
+      if (job.job.wants.normed_after == layers) transformer_.final_norm(from, slice.count, job.output.normed.data() + at);
+    }
+  }
+
+  void on_router(std::size_t layer, const float* probabilities, std::size_t rows) override {
+    for (const Slice& slice : slices_) {
+      if (slice.row_begin >= rows) break;
+      ActiveJob& job = *slice.job;
+      if (layer >= job.output.router.size()) continue;
+      const float* from = probabilities + slice.row_begin * config_.experts;
+      std::copy(from, from + slice.count * config_.experts,
+                job.output.router[layer].begin() + static_cast<std::ptrdiff_t>(job.done * config_.experts));
+    }
+  }
+
+ private:
+  Transformer& transformer_;
+  const ModelConfig& config_;
+  const std::vector<Slice>& slices_;
+};
+
+class CpuEngine : public Engine {
+ public:
+  CpuEngine(const ModelFile& file, const EngineOptions& options)
+      : config_(file.config()),
+        options_(options),
+        kernels_(select_kernels(options.simd)),
+        threads_(options.threads),
+        weights_(file, options.compute, threads_),
+        pool_(config_, options.kv_type, options.kv_slots),
+        transformer_(config_, weights_, kernels_, threads_),
+        numerics_id_(std::string("cpu-") + std::string(kernels_.isa) + (options.compute == ComputeMode::kF32 ? "-f32-" : "-fast-") +
+                     name(options.kv_type) + "-v" + kNumericsVersion),
+        thread_([this] { loop(); }) {}
+
+  ~CpuEngine() override {
+    {
+      std::lock_guard lock(mutex_);
+      stopping_ = true;
+    }
+    wake_.notify_all();
+    thread_.join();
+  }
+
+  const ModelConfig& config() const noexcept override { return config_; }
+  const EngineOptions& options() const noexcept override { return options_; }
+  const std::string& numerics_id() const noexcept override { return numerics_id_; }
+  std::size_t threads() const noexcept override { return threads_.threads(); }
+
+  std::future<JobOutput> submit(Job job) override {
+    JobLayout layout;
+    try {
+      layout = validate_job(job, config_, options_.kv_type);
+      const std::size_t slots = pool_.pages() * kKvBlock;
+      if (layout.capacity > slots) {
+        throw Error(ErrorCode::kMemoryBudget, "the job needs " + std::to_string(layout.capacity) + " KV slots, the pool has " + std::to_string(slots));
+      }
+    } catch (...) {
+      std::promise<JobOutput> failed;
+      failed.set_exception(std::current_exception());
+      return failed.get_future();
+    }
+    std::lock_guard lock(mutex_);
+    auto active = std::make_unique<ActiveJob>(std::move(job), std::move(layout), next_order_++);
+    std::future<JobOutput> future = active->promise.get_future();
+    arrived_.push_back(std::move(active));
+    wake_.notify_one();
+    return future;
+  }
+
+ private:
+  using JobPtr = std::unique_ptr<ActiveJob>;
+
+  void loop() {
+    for (;;) {
+      {
+        std::unique_lock lock(mutex_);
+        if (waiting_.empty() && running_.empty()) wake_.wait(lock, [&] { return stopping_ || !arrived_.empty(); });
+        if (stopping_) break;
+        std::move(arrived_.begin(), arrived_.end(), std::back_inserter(waiting_));
+        arrived_.clear();
+      }
+      drop_ended(waiting_);
+      drop_ended(running_);
+      admit();
+      if (!running_.empty()) step();
+    }
+    const auto cancelled = std::make_exception_ptr(Error(ErrorCode::kCancelled, "the engine is shutting down"));
+    for (auto* jobs : {&arrived_, &waiting_, &running_}) {
+      for (JobPtr& job : *jobs) job->promise.set_exception(cancelled);
+    }
+  }
+
+  // Ends jobs that were cancelled or are too late.
+  void drop_ended(std::vector<JobPtr>& jobs) {
+    const auto now = Clock::now();
+    std::erase_if(jobs, [&](JobPtr& job) {
+      if (job->job.cancel.stop_requested()) {
+        fail(*job, std::make_exception_ptr(Error(ErrorCode::kCancelled, "cancelled")));
+        return true;
+      }
+      if (job->job.deadline && now >= *job->job.deadline) {
+        fail(*job, std::make_exception_ptr(Error(ErrorCode::kDeadline, "deadline exceeded")));
+        return true;
+      }
+      return false;
+    });
+  }
+
+  void fail(ActiveJob& job, const std::exception_ptr& error) {
+    pool_.release(job.kv.pages);
+    job.promise.set_exception(error);
+  }
+
+  // Moves waiting jobs to the running ones while pages last, by priority and arrival. The first that does not fit stops admission, so
+  // that a large job is not starved by small ones.
+  void admit() {
+    std::stable_sort(waiting_.begin(), waiting_.end(), [](const JobPtr& a, const JobPtr& b) {
+      return a->priority() != b->priority() ? a->priority() < b->priority() : a->order < b->order;
+    });
+    std::size_t taken = 0;
+    for (JobPtr& job : waiting_) {
+      if ((job->layout.capacity + kKvBlock - 1) / kKvBlock > pool_.free_pages()) break;
+      job->admit(pool_, config_);
+      job->begin_round(config_);
+      running_.push_back(std::move(job));
+      ++taken;
+    }
+    waiting_.erase(waiting_.begin(), waiting_.begin() + static_cast<std::ptrdiff_t>(taken));
+  }
+
+  // Picks tokens for the next step: by priority and arrival until the batch is full; prefills are cut, bidirectional jobs are not.
+  std::vector<Slice> choose() {
+    std::vector<ActiveJob*> order;
+    for (JobPtr& job : running_) order.push_back(job.get());
+    std::stable_sort(order.begin(), order.end(), [](const ActiveJob* a, const ActiveJob* b) {
+      return a->priority() != b->priority() ? a->priority() < b->priority() : a->order < b->order;
+    });
+    std::vector<Slice> slices;
+    std::size_t budget = options_.max_batch_tokens;
+    for (ActiveJob* job : order) {
+      std::size_t count = job->remaining();
+      if (count > budget) {
+        if (job->splittable()) {
+          count = budget;
+        } else if (!slices.empty()) {
+          continue;
+        }
+      }
+      if (count == 0) continue;
+      slices.push_back({job, count});
+      budget -= std::min(budget, count);
+      if (budget == 0) break;
+    }
+    // Rows that go through more layers first: then the rows of every layer are a prefix of the step.
+    std::stable_sort(slices.begin(), slices.end(), [](const Slice& a, const Slice& b) { return a.job->layout.depth > b.job->layout.depth; });
+    return slices;
+  }
+
+  void step() {
+    const auto begin = Clock::now();
+    std::vector<Slice> slices = choose();
+    StepRows rows;
+    for (Slice& slice : slices) {
+      slice.row_begin = rows.size();
+      slice.job->plan(rows, slice.count);
+    }
+    Collector collector(transformer_, config_, slices);
+    transformer_.forward(rows, pool_, collector);
+    collect_logits(slices);
+    const double seconds = std::chrono::duration<double>(Clock::now() - begin).count();
+    for (const Slice& slice : slices) {
+      slice.job->done += slice.count;
+      slice.job->compute_seconds += seconds;
+      if (slice.job->remaining() == 0) finish_round(*slice.job);
+    }
+    std::erase_if(running_, [](const JobPtr& job) { return job->kv.pages.empty(); });
+  }
+
+  void collect_logits(const std::vector<Slice>& slices) {
+    std::vector<std::size_t> rows;
+    for (const Slice& slice : slices) {
+      for (const std::size_t row : slice.job->logit_rows(slice.count)) rows.push_back(slice.row_begin + row);
+    }
+    if (rows.empty()) return;
+    std::vector<float>& all = logits_;
+    all.resize(rows.size() * config_.vocab);
+    transformer_.logits(rows, all.data());
+    auto from = all.begin();
+    for (const Slice& slice : slices) {
+      const auto size = static_cast<std::ptrdiff_t>(slice.job->logit_rows(slice.count).size() * config_.vocab);
+      slice.job->output.logits.insert(slice.job->output.logits.end(), from, from + size);
+      from += size;
+    }
+  }
+
+  // All tokens of the round are computed: hand them to `next`, and end the job if that does not continue it. Ended jobs have no pages.
+  void finish_round(ActiveJob& job) {
+    try {
+      job.output.queued_seconds = job.queued_seconds;
+      job.output.compute_seconds = job.compute_seconds;
+      if (job.job.wants.kv) job.output.kv = save_kv(job);
+      if (job.job.next) {
+        std::optional<NextTokens> next = job.job.next(job.output);
+        if (next) {
+          check_continuation(*next);
+          if (!job.continue_with(std::move(*next))) throw Error(ErrorCode::kInvalidArgument, "the continuation exceeds the job's reserved slots");
+          job.begin_round(config_);
+          return;
+        }
+      }
+      pool_.release(job.kv.pages);
+      job.promise.set_value(std::move(job.output));
+    } catch (...) {
+      fail(job, std::current_exception());
+    }
+  }
+
+  void check_continuation(const NextTokens& next) const {
+    for (const TokenId token : next.tokens) {
+      if (token < 0 || static_cast<std::size_t>(token) >= config_.vocab) {
+        throw Error(ErrorCode::kInvalidArgument, "continuation: token " + std::to_string(token) + " is outside the vocabulary");
+      }
+    }
+    if (next.logits == Wants::Logits::kRows) throw Error(ErrorCode::kInvalidArgument, "continuation: logits of chosen rows are not supported");
+  }
+
+  std::shared_ptr<const KvSpan> save_kv(const ActiveJob& job) const {
+    auto span = std::make_shared<KvSpan>();
+    span->type = options_.kv_type;
+    span->layers = config_.layers;
+    span->tokens = job.job.tokens.size();
+    span->row_bytes = kv_row_bytes(options_.kv_type, config_.kv_heads, config_.head_dim);
+    span->bytes.resize(span->layers * 2 * span->tokens * span->row_bytes);
+    for (const Run& run : job.layout.runs) save_span(pool_, job.kv, config_, *span, run.first, run.count, run.slot);
+    return span;
+  }
+
+  const ModelConfig config_;
+  const EngineOptions options_;
+  const KernelTable kernels_;
+  ThreadPool threads_;
+  Weights weights_;
+  KvPool pool_;
+  Transformer transformer_;
+  const std::string numerics_id_;
+  std::vector<float> logits_;  // of the running step, before they are dealt out
+
+  std::mutex mutex_;
+  std::condition_variable wake_;
+  bool stopping_ = false;
+  std::uint64_t next_order_ = 0;
+  std::vector<JobPtr> arrived_;                // guarded by mutex_; the rest belongs to the engine's thread
+  std::vector<JobPtr> waiting_;
+  std::vector<JobPtr> running_;
+  std::thread thread_;                         // last: starts when all else is ready
+};
+
+}  // namespace
+
+std::unique_ptr<Engine> Engine::create(const ModelFile& file, const EngineOptions& options) {
+  if (options.kv_slots == 0 || options.max_batch_tokens == 0) throw Error(ErrorCode::kInvalidArgument, "kv_slots and max_batch_tokens must be positive");
+  return std::make_unique<CpuEngine>(file, options);
+}
+
+}  // namespace gritstone

@@ -1,0 +1,121 @@
+#include "model/job_layout.h"
+
+#include <algorithm>
+#include <string>
+#include <utility>
+
+#include "base/error.h"
+
+namespace gritstone {
+namespace {
+
+[[noreturn]] void reject(const std::string& reason) { throw Error(ErrorCode::kInvalidArgument, "job: " + reason); }
+
+void check_tokens(const Job& job, const ModelConfig& config) {
+  if (job.tokens.empty()) reject("no tokens");
+  for (const TokenId token : job.tokens) {
+    if (token < 0 || static_cast<std::size_t>(token) >= config.vocab) {
+      reject("token " + std::to_string(token) + " is outside the vocabulary of " + std::to_string(config.vocab));
+    }
+  }
+}
+
+void check_segments(const Job& job, const ModelConfig& config, KvType kv_type) {
+  for (const Segment& segment : job.context) {
+    if (!segment.span) reject("segment without a span");
+    const KvSpan& span = *segment.span;
+    if (span.type != kv_type || span.layers != config.layers || span.row_bytes != kv_row_bytes(kv_type, config.kv_heads, config.head_dim) ||
+        span.bytes.size() != span.layers * 2 * span.tokens * span.row_bytes) {
+      reject("span of another model or KV type");
+    }
+    if (segment.length == 0 || segment.offset > span.tokens || segment.length > span.tokens - segment.offset) {
+      reject("segment [" + std::to_string(segment.offset) + ", +" + std::to_string(segment.length) + ") outside its span of " +
+             std::to_string(span.tokens) + " tokens");
+    }
+  }
+}
+
+std::vector<Run> runs_of(const Job& job) {
+  std::vector<Run> runs = job.runs;
+  if (runs.empty()) {
+    Run run;
+    run.count = job.tokens.size();
+    if (!job.context.empty()) {
+      run.slot = job.context.back().slot + job.context.back().length;
+      run.position = job.context.back().position + job.context.back().length;
+    }
+    runs.push_back(run);
+  }
+  std::size_t next_token = 0, next_slot = 0;
+  for (const Run& run : runs) {
+    if (run.count == 0 || run.first != next_token || run.count > job.tokens.size() - run.first) reject("runs do not cover the tokens in order");
+    if (run.slot < next_slot) reject("runs are not in slot order");
+    next_token = run.first + run.count;
+    next_slot = run.slot + run.count;
+  }
+  if (next_token != job.tokens.size()) reject("runs cover " + std::to_string(next_token) + " of " + std::to_string(job.tokens.size()) + " tokens");
+  return runs;
+}
+
+// Slots must be covered once each, without holes: attention walks them in blocks from slot 0.
+std::size_t check_slots(const Job& job, const std::vector<Run>& runs, const ModelConfig& config) {
+  struct Interval {
+    std::size_t slot, length, position;
+    Group group;
+  };
+  std::vector<Interval> intervals;
+  for (const Segment& s : job.context) intervals.push_back({s.slot, s.length, s.position, s.group});
+  for (const Run& r : runs) intervals.push_back({r.slot, r.count, r.position, r.group});
+  std::sort(intervals.begin(), intervals.end(), [](const Interval& a, const Interval& b) { return a.slot < b.slot; });
+  std::size_t slots = 0;
+  for (const Interval& interval : intervals) {
+    if (interval.slot != slots) reject("slot " + std::to_string(std::min(interval.slot, slots)) + " is used twice or by nothing");
+    if (interval.group < kSeesAll) reject("group " + std::to_string(interval.group));
+    slots += interval.length;
+    if (slots > config.context || interval.position > config.context - interval.length) {
+      throw Error(ErrorCode::kInvalidArgument, "the prompt needs " + std::to_string(std::max(slots, interval.position + interval.length)) +
+                                                   " tokens, the model's context has " + std::to_string(config.context));
+    }
+  }
+  return slots;
+}
+
+std::size_t depth_of(const Job& job, const ModelConfig& config) {
+  const Wants& wants = job.wants;
+  for (const std::size_t layer : wants.hidden_after) {
+    if (layer > config.layers) reject("hidden state after layer " + std::to_string(layer) + " of " + std::to_string(config.layers));
+  }
+  if (wants.normed_after && *wants.normed_after > config.layers) reject("layer " + std::to_string(*wants.normed_after) + " of " + std::to_string(config.layers));
+  if (wants.logits == Wants::Logits::kRows) {
+    if (wants.logit_rows.empty() || !std::is_sorted(wants.logit_rows.begin(), wants.logit_rows.end()) ||
+        wants.logit_rows.back() >= job.tokens.size()) {
+      reject("logit rows must ascend and name live tokens");
+    }
+  }
+  const bool partial = wants.normed_after.has_value() || !wants.hidden_after.empty();
+  if (!partial || wants.logits != Wants::Logits::kNone || wants.kv || job.next) return config.layers;
+  std::size_t depth = wants.normed_after.value_or(0);
+  for (const std::size_t layer : wants.hidden_after) depth = std::max(depth, layer);
+  return depth;
+}
+
+}  // namespace
+
+JobLayout validate_job(const Job& job, const ModelConfig& config, KvType kv_type) {
+  check_tokens(job, config);
+  check_segments(job, config, kv_type);
+  JobLayout layout;
+  layout.runs = runs_of(job);
+  layout.slots = check_slots(job, layout.runs, config);
+  layout.capacity = std::max(layout.slots, job.max_slots);
+  if (layout.capacity > config.context) {
+    reject(std::to_string(layout.capacity) + " slots, the model's context has " + std::to_string(config.context));
+  }
+  layout.depth = depth_of(job, config);
+  const auto own_group = [](Group group) { return group > 0; };
+  layout.grouped = std::any_of(job.context.begin(), job.context.end(), [&](const Segment& s) { return own_group(s.group); }) ||
+                   std::any_of(layout.runs.begin(), layout.runs.end(), [&](const Run& r) { return own_group(r.group); });
+  return layout;
+}
+
+}  // namespace gritstone

@@ -1,0 +1,40 @@
+// One forward step: rows (tokens) of several sequences that run together.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "model/kv_pool.h"
+#include "model/token.h"
+
+namespace gritstone {
+
+// Rows of one sequence, [row_begin, row_begin + rows) of the step. All of them compute layers [0, depth).
+struct StepSequence {
+  KvSequence* kv = nullptr;
+  std::size_t row_begin = 0;
+  std::size_t rows = 0;
+  std::size_t depth = 0;
+};
+
+// Columns of the step, one entry a row.
+struct StepRows {
+  std::vector<TokenId> tokens;
+  std::vector<std::size_t> slots;     // where the row's K and V go
+  std::vector<std::size_t> visible;   // the row sees slots [0, visible) of its sequence
+  std::vector<StepSequence> sequences;  // by descending depth, so that the rows of every layer are a prefix
+
+  std::size_t size() const noexcept { return tokens.size(); }
+  // Rows that compute layer `layer`.
+  std::size_t active(std::size_t layer) const noexcept {
+    std::size_t rows = 0;
+    for (const StepSequence& sequence : sequences) {
+      if (sequence.depth > layer) rows = sequence.row_begin + sequence.rows;
+    }
+    return rows;
+  }
+};
+
+}  // namespace gritstone

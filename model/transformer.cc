@@ -1,0 +1,85 @@
+#include "model/transformer.h"
+
+#include <algorithm>
+
+namespace gritstone {
+namespace {
+
+bool wants_panels(std::initializer_list<const Matrix*> matrices) {
+  return std::any_of(matrices.begin(), matrices.end(), [](const Matrix* m) { return m->layout == MatrixLayout::kPanels; });
+}
+
+}  // namespace
+
+Transformer::Transformer(const ModelConfig& config, const Weights& weights, const KernelTable& kernels, ThreadPool& threads)
+    : config_(config), weights_(weights), context_(kernels, threads, attention_op_scratch(config)), rope_(config), ffn_(config) {}
+
+void Transformer::forward(const StepRows& step, const KvPool& pool, StepObserver& observer) {
+  const std::size_t hidden = config_.hidden;
+  hidden_ = x_.floats(step.size() * hidden);
+  context_.pool().parallel_for(step.size(), [&](std::size_t row, std::size_t) { weights_.embed(step.tokens[row], hidden_ + row * hidden); });
+  observer.on_hidden(0, hidden_, step.size());
+  for (std::size_t index = 0; index < config_.layers; ++index) {
+    const std::size_t rows = step.active(index);
+    if (rows == 0) break;
+    layer(step, pool, index, rows);
+    if (config_.experts > 0) observer.on_router(index, ffn_.router_probabilities(), rows);
+    observer.on_hidden(index + 1, hidden_, rows);
+  }
+}
+
+void Transformer::layer(const StepRows& step, const KvPool& pool, std::size_t index, std::size_t rows) {
+  const LayerWeights& w = weights_.layers()[index];
+  const std::size_t hidden = config_.hidden, q_width = config_.q_width(), kv_width = config_.kv_width();
+  const auto norm_rows = [&](const std::vector<float>& weight) {
+    float* out = norm_.floats(rows * hidden);
+    context_.pool().parallel_for(rows, [&](std::size_t row, std::size_t) {
+      context_.vector().rms_norm(hidden_ + row * hidden, weight.data(), config_.rms_norm_eps, out + row * hidden, hidden);
+    });
+    return out;
+  };
+
+  float* q = q_.floats(rows * q_width);
+  float* k = k_.floats(rows * kv_width);
+  float* v = v_.floats(rows * kv_width);
+  const Activations& normed = rows_.set(context_, norm_rows(w.attention_norm), rows, hidden, wants_panels({&w.q, &w.k, &w.v}));
+  run_products(context_, {Product{&w.q, &normed, nullptr, rows, q, q_width}, Product{&w.k, &normed, nullptr, rows, k, kv_width},
+                          Product{&w.v, &normed, nullptr, rows, v, kv_width}});
+  AttentionInputs inputs;
+  inputs.config = &config_;
+  inputs.rope = &rope_;
+  inputs.pool = &pool;
+  inputs.layer = index;
+  inputs.rows = rows;
+  inputs.q_norm = config_.qk_norm ? w.q_norm.data() : nullptr;
+  inputs.k_norm = config_.qk_norm ? w.k_norm.data() : nullptr;
+  qkv_norm_rope_store(context_, inputs, step, q, k, v);
+  float* attended = attended_.floats(rows * q_width);
+  attention(context_, inputs, step, q, attended);
+
+  float* projected = projected_.floats(rows * hidden);
+  linear(context_, w.attention_output, rows_.set(context_, attended, rows, q_width, wants_panels({&w.attention_output})), projected, hidden);
+  context_.pool().parallel_for(rows, [&](std::size_t row, std::size_t) {
+    context_.vector().add(hidden_ + row * hidden, projected + row * hidden, hidden);
+  });
+
+  const bool panels = wants_panels({&w.gate.front(), &w.up.front()});
+  ffn_.run(context_, w, rows_.set(context_, norm_rows(w.ffn_norm), rows, hidden, panels), hidden_, rows);
+}
+
+void Transformer::final_norm(const float* x, std::size_t n, float* out) {
+  const std::size_t hidden = config_.hidden;
+  for (std::size_t row = 0; row < n; ++row) {
+    context_.vector().rms_norm(x + row * hidden, weights_.output_norm().data(), config_.rms_norm_eps, out + row * hidden, hidden);
+  }
+}
+
+void Transformer::logits(std::span<const std::size_t> rows, float* out) {
+  const std::size_t hidden = config_.hidden;
+  float* chosen = chosen_.floats(rows.size() * hidden);
+  for (std::size_t i = 0; i < rows.size(); ++i) final_norm(hidden_ + rows[i] * hidden, 1, chosen + i * hidden);
+  const Activations& normed = rows_.set(context_, chosen, rows.size(), hidden, wants_panels({&weights_.output()}));
+  linear(context_, weights_.output(), normed, out, config_.vocab);
+}
+
+}  // namespace gritstone
