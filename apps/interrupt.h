@@ -1,0 +1,12 @@
+// Ctrl-C and SIGTERM as a stop token: the first asks for a clean end, the second ends the process at once.
+#pragma once
+
+#include <stop_token>
+
+namespace gritstone {
+
+// Call first in main, before any thread exists: the signals are blocked for all threads and taken by one of their own. Also ignores
+// SIGPIPE (a closed pipe is an error of that write) and SIGXFSZ (a file limit is a full disk). The token lives as long as the process.
+std::stop_token install_signal_handling();
+
+}  // namespace gritstone

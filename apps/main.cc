@@ -1,0 +1,78 @@
+// gritstone: the command line. Parses options, runs one command, turns errors into exit statuses.
+#include <CLI/CLI.hpp>
+#include <filesystem>
+#include <new>
+
+#include "apps/commands.h"
+#include "apps/interrupt.h"
+#include "apps/session.h"
+#include "apps/settings.h"
+#include "apps/terminal.h"
+#include "base/error.h"
+
+namespace gritstone {
+namespace {
+
+int report(const std::string& message, int status) {
+  print_err("gritstone: " + printable(message) + "\n");
+  return status;
+}
+
+int run(CLI::App& app, const CommandTable& table, Session& session, int argc, char** argv) {
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    // CLI11 has statuses of its own; ours are 0 for help and 1 for usage.
+    return app.exit(error) == 0 ? 0 : exit_code(ErrorCode::kInvalidArgument);
+  }
+  for (const auto& [command, body] : table.entries()) {
+    if (!command->parsed()) continue;
+    apply_settings(app, *command, session.options.config);
+    const int status = body();
+    flush_out();
+    return status;
+  }
+  print_err(app.help());
+  return exit_code(ErrorCode::kInvalidArgument);
+}
+
+}  // namespace
+}  // namespace gritstone
+
+int main(int argc, char** argv) {
+  using namespace gritstone;
+  Session session(install_signal_handling());
+  CLI::App app("Answers questions from your own documents, with one model that both retrieves and writes.", "gritstone");
+  app.set_version_flag("--version", "gritstone " GRITSTONE_VERSION);
+  app.require_subcommand(1);
+  app.footer(
+      "Start: gritstone index ~/notes -m MODEL.gguf && gritstone ask \"...\" -m MODEL.gguf\nEvery command has --help with examples.");
+  app.get_formatter()->column_width(34);
+  CommandTable table;
+  add_index_command(app, session, table);
+  add_search_command(app, session, table);
+  add_ask_command(app, session, table);
+  add_collection_commands(app, session, table);
+  add_eval_commands(app, session, table);
+  add_embed_command(app, session, table);
+  add_generate_command(app, session, table);
+  add_tokenize_command(app, session, table);
+  add_perplexity_command(app, session, table);
+  add_model_commands(app, session, table);
+  add_bench_command(app, session, table);
+  add_doctor_command(app, session, table);
+
+  int status = 0;
+  try {
+    status = run(app, table, session, argc, argv);
+  } catch (const Error& error) {
+    status = report(error.what(), exit_code(error.code()));
+  } catch (const std::bad_alloc&) {
+    status = report("out of memory", exit_code(ErrorCode::kMemoryBudget));
+  } catch (const std::filesystem::filesystem_error& error) {
+    status = report(error.what(), exit_code(ErrorCode::kStorage));
+  } catch (const std::exception& error) {
+    status = report(std::string("unexpected error: ") + error.what(), exit_code(ErrorCode::kInvalidArgument));
+  }
+  return status;
+}

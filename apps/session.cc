@@ -1,0 +1,132 @@
+#include "apps/session.h"
+
+#include <CLI/CLI.hpp>
+#include <chrono>
+#include <cstdlib>
+
+#include "apps/terminal.h"
+#include "base/error.h"
+
+namespace gritstone {
+namespace {
+
+std::filesystem::path from_environment(const char* xdg, const char* below_home, const char* rest) {
+  // The XDG specification says to ignore relative paths.
+  if (const char* value = std::getenv(xdg); value != nullptr && value[0] == '/') return std::filesystem::path(value) / rest;
+  if (const char* home = std::getenv("HOME"); home != nullptr && home[0] != '\0') return std::filesystem::path(home) / below_home / rest;
+  return {};
+}
+
+}  // namespace
+
+std::filesystem::path default_store_path() {
+  const std::filesystem::path path = from_environment("XDG_DATA_HOME", ".local/share", "gritstone");
+  if (path.empty()) throw Error(ErrorCode::kInvalidArgument, "no place for the store: use --store DIR, or set HOME");
+  return path;
+}
+
+std::filesystem::path default_config_path() { return from_environment("XDG_CONFIG_HOME", ".config", "gritstone/config.toml"); }
+
+void Session::add_options(CLI::App& command, unsigned uses) {
+  const char* group = "Common options";
+  if (uses & kModel)
+    command.add_option("-m,--model", options.model, "GGUF file, or directory with config.json and safetensors")->group(group);
+  if ((uses & kEngine) == kEngine) {
+    command.add_option("-t,--threads", options.threads, "Threads; 0: all cores")->group(group)->capture_default_str();
+    command.add_option("--device", options.device, "cpu, cuda or auto")
+        ->group(group)
+        ->check(CLI::IsMember({"cpu", "cuda", "auto"}))
+        ->capture_default_str();
+    command.add_option("--compute", options.compute, "fast (integer and bf16 kernels) or f32 (parity)")
+        ->group(group)
+        ->check(CLI::IsMember({"fast", "f32"}))
+        ->capture_default_str();
+    command.add_option("--kv-type", options.kv_type, "Type of the live KV cache: f32, bf16 or int8")
+        ->group(group)
+        ->check(CLI::IsMember({"f32", "bf16", "int8"}))
+        ->capture_default_str();
+    command.add_option("--simd", options.simd, "Forces the kernels: scalar, avx2 or avx512")->group(group);
+  }
+  if ((uses & kCollection) == kCollection) {
+    command.add_option("-c,--collection", options.collection, "Collection")->group(group)->capture_default_str();
+  }
+  if (uses & kStore) command.add_option("--store", options.store, "Directory of the store [~/.local/share/gritstone]")->group(group);
+  command.add_flag("--json", options.json, "One JSON document on standard output")->group(group);
+  command.add_flag("-q,--quiet", options.quiet, "Only results, warnings and errors")->group(group);
+  command.add_flag("-v,--verbose", options.verbose, "More about what is done and how long it takes")->group(group);
+  command.add_option("--config", options.config, "Config file [~/.config/gritstone/config.toml]")->group(group);
+}
+
+void Session::check_stop() const {
+  if (stop_.stop_requested()) throw Error(ErrorCode::kCancelled, "interrupted");
+}
+
+const ModelFile& Session::model() {
+  if (!model_) {
+    if (options.model.empty()) {
+      throw Error(ErrorCode::kInvalidArgument,
+                  "no model named: use -m FILE, set GRITSTONE_MODEL, or put model = \"FILE\" into " + default_config_path().string());
+    }
+    model_ = ModelFile::open(options.model);
+  }
+  return *model_;
+}
+
+const Tokenizer& Session::tokenizer() {
+  if (!tokenizer_) tokenizer_ = model().tokenizer();
+  return *tokenizer_;
+}
+
+EngineOptions Session::engine_options() const {
+  if (options.device == "cuda") throw Error(ErrorCode::kInvalidArgument, "--device cuda: this build has no CUDA backend");
+  EngineOptions engine;
+  engine.threads = options.threads;
+  engine.compute = options.compute == "f32" ? ComputeMode::kF32 : ComputeMode::kFast;
+  engine.kv_type = options.kv_type == "f32" ? KvType::kF32 : options.kv_type == "int8" ? KvType::kInt8 : KvType::kBF16;
+  engine.simd = options.simd;
+  return engine;
+}
+
+Engine& Session::engine() {
+  if (!engine_) {
+    const auto start = std::chrono::steady_clock::now();
+    const ModelFile& file = model();
+    tokenizer();  // a broken tokenizer is found before the weights are packed
+    engine_ = Engine::create(file, engine_options());
+    const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+    detail("Loaded " + file.path().string() + " in " + human_seconds(seconds) + ": " + engine_->numerics_id() + ", " +
+           std::to_string(engine_->threads()) + " threads");
+  }
+  return *engine_;
+}
+
+std::filesystem::path Session::store_path() const {
+  return options.store.empty() ? default_store_path() : std::filesystem::path(options.store);
+}
+
+Store& Session::store(Store::Mode mode) {
+  if (!store_) store_ = Store::open(store_path(), mode);
+  return *store_;
+}
+
+void Session::note(std::string_view text) const {
+  if (options.quiet) return;
+  if (progress_) progress_->clear();
+  print_err(std::string(text) + "\n");
+}
+
+void Session::detail(std::string_view text) const {
+  if (options.verbose) note(text);
+}
+
+void Session::warn(std::string_view text) const {
+  if (progress_) progress_->clear();
+  print_err("gritstone: warning: " + std::string(text) + "\n");
+}
+
+Progress& Session::progress() {
+  if (!progress_) progress_ = std::make_unique<Progress>(stderr_is_terminal() && !options.quiet);
+  return *progress_;
+}
+
+}  // namespace gritstone

@@ -1,0 +1,83 @@
+// What every command shares: the common options, and the model, engine and store they name, opened when first asked for.
+#pragma once
+
+#include <cstddef>
+#include <filesystem>
+#include <memory>
+#include <stop_token>
+#include <string>
+#include <string_view>
+
+#include "apps/progress.h"
+#include "index/store.h"
+#include "model/engine.h"
+#include "model/model_file.h"
+#include "model/tokenizer.h"
+
+namespace CLI {
+class App;
+}
+
+namespace gritstone {
+
+struct CommonOptions {
+  std::string model;
+  std::string collection = "default";
+  std::string store;  // empty: default_store_path()
+  std::size_t threads = 0;
+  std::string device = "auto";
+  std::string compute = "fast";
+  std::string kv_type = "bf16";
+  std::string simd;
+  std::string config;
+  bool json = false;
+  bool quiet = false;
+  bool verbose = false;
+};
+
+// Used from the main thread. Members that open something throw what that throws.
+class Session {
+ public:
+  explicit Session(std::stop_token stop) : stop_(std::move(stop)) {}
+
+  CommonOptions options;
+
+  // Which of the common options a command understands; --json, -q, -v and --config always.
+  enum Uses : unsigned { kNothing = 0, kModel = 1, kEngine = 2 | kModel, kStore = 4, kCollection = 8 | kStore };
+  void add_options(CLI::App& command, unsigned uses);
+
+  const std::stop_token& stop() const noexcept { return stop_; }
+  // Throws Error(kCancelled) once Ctrl-C was pressed.
+  void check_stop() const;
+
+  const ModelFile& model();
+  const Tokenizer& tokenizer();
+  Engine& engine();
+  // Engine options as the common options say. Throws Error(kInvalidArgument) for an unknown word or a device that this build lacks.
+  EngineOptions engine_options() const;
+  std::filesystem::path store_path() const;
+  Store& store(Store::Mode mode);
+  bool has_model() const noexcept { return !options.model.empty(); }
+
+  // Lines for people, on standard error: notes unless --quiet, details with --verbose, warnings always.
+  void note(std::string_view text) const;
+  void detail(std::string_view text) const;
+  void warn(std::string_view text) const;
+  // Created when first used, so that --quiet is known.
+  Progress& progress();
+
+ private:
+  std::stop_token stop_;
+  std::unique_ptr<ModelFile> model_;
+  std::unique_ptr<Tokenizer> tokenizer_;
+  std::unique_ptr<Engine> engine_;
+  std::unique_ptr<Store> store_;
+  std::unique_ptr<Progress> progress_;
+};
+
+// $XDG_DATA_HOME/gritstone, else ~/.local/share/gritstone. Throws Error(kInvalidArgument) if neither variable is set.
+std::filesystem::path default_store_path();
+// $XDG_CONFIG_HOME/gritstone/config.toml, else ~/.config/gritstone/config.toml; empty if neither variable is set.
+std::filesystem::path default_config_path();
+
+}  // namespace gritstone
