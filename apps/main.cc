@@ -13,11 +13,6 @@
 namespace gritstone {
 namespace {
 
-int report(const std::string& message, int status) {
-  print_err("gritstone: " + printable(message) + "\n");
-  return status;
-}
-
 int run(CLI::App& app, const CommandTable& table, Session& session, int argc, char** argv) {
   try {
     app.parse(argc, argv);
@@ -63,16 +58,21 @@ int main(int argc, char** argv) {
   add_doctor_command(app, session, table);
 
   int status = 0;
+  const auto report = [&](const std::string& message, ErrorCode code) {
+    session.progress().clear();
+    print_err("gritstone: " + printable(message) + "\n");
+    return exit_code(code);
+  };
   try {
     status = run(app, table, session, argc, argv);
   } catch (const Error& error) {
-    status = report(error.what(), exit_code(error.code()));
+    status = report(error.what(), error.code());
   } catch (const std::bad_alloc&) {
-    status = report("out of memory", exit_code(ErrorCode::kMemoryBudget));
+    status = report("out of memory", ErrorCode::kMemoryBudget);
   } catch (const std::filesystem::filesystem_error& error) {
-    status = report(error.what(), exit_code(ErrorCode::kStorage));
+    status = report(error.what(), ErrorCode::kStorage);
   } catch (const std::exception& error) {
-    status = report(std::string("unexpected error: ") + error.what(), exit_code(ErrorCode::kInvalidArgument));
+    status = report(std::string("unexpected error: ") + error.what(), ErrorCode::kInvalidArgument);
   }
   return status;
 }

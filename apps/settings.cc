@@ -94,7 +94,7 @@ class ConfigFile {
     for (const auto& [key, node] : table) {
       const std::string name(key.str());
       if (const auto* sub = node.as_table()) {
-        CLI::App* command = app.get_subcommand_no_throw(name);
+        CLI::App* command = subcommand(app, name);
         if (command == nullptr) throw Error(ErrorCode::kInvalidArgument, path_ + ": [" + prefix + name + "] is no command");
         check(*command, *sub, prefix + name + ".");
         continue;
@@ -104,6 +104,11 @@ class ConfigFile {
       }
       values(node, prefix + name);
     }
+  }
+
+  static CLI::App* subcommand(CLI::App& app, const std::string& name) {
+    const auto found = app.get_subcommands([&](CLI::App* command) { return command->get_name() == name; });
+    return found.empty() ? nullptr : found.front();
   }
 
   static bool known_own(CLI::App& command, const std::string& key) {
