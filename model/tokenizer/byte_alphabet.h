@@ -1,5 +1,6 @@
 // GPT-2's byte alphabet: byte-level vocabularies spell every byte as one printable character, so that merges can be lines of text.
-// Bytes 33-126, 161-172 and 174-255 stand for themselves as code points; the other 68 are U+0100, U+0101, ... in byte order (space: U+0120).
+// Bytes 33-126, 161-172 and 174-255 stand for themselves as code points; the other 68 are U+0100, U+0101, ... in byte order (space:
+// U+0120).
 #pragma once
 
 #include <cstdint>

@@ -18,8 +18,8 @@ std::size_t run_end(std::string_view text, std::size_t at, CharClass kind) noexc
 
 char lower(char c) noexcept { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + ('a' - 'A')) : c; }
 
-// Bytes of a contraction ('s 't 're 've 'm 'll 'd) at text[at], 0 if there is none. With any_case as in (?i:...), where Unicode case folding
-// lets U+017F (long s, two bytes) stand for s.
+// Bytes of a contraction ('s 't 're 've 'm 'll 'd) at text[at], 0 if there is none. With any_case as in (?i:...), where Unicode case
+// folding lets U+017F (long s, two bytes) stand for s.
 std::size_t contraction(std::string_view text, std::size_t at, bool any_case) noexcept {
   if (text[at] != '\'' || at + 1 >= text.size()) return 0;
   const auto letter = [&](std::size_t i) { return at + i >= text.size() ? '\0' : any_case ? lower(text[at + i]) : text[at + i]; };

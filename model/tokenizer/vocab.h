@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -63,9 +64,9 @@ struct Vocab {
   bool prefix_before_space = false;  // the prefix is added even where the text begins with a space (SentencePiece, llama.cpp)
   bool split_at_spaces = false;      // kCharacters: words begin at U+2581 and merges do not cross (Metaspace "split")
 
-  std::vector<VocabToken> tokens;                      // index = id
-  std::vector<std::pair<TokenId, TokenId>> merges;     // earlier merges first; the product is the concatenated text
-  std::vector<float> scores;                           // instead of merges: any two symbols merge whose text is a token, highest score first
+  std::vector<VocabToken> tokens;                   // index = id
+  std::vector<std::pair<TokenId, TokenId>> merges;  // earlier merges first; the product is the concatenated text
+  std::vector<float> scores;                        // instead of merges: any two symbols merge whose text is a token, highest score first
   TokenId bos = -1, eos = -1, eot = -1, pad = -1, unk = -1;
   std::vector<TokenId> more_eos;  // where the model lists several
   bool add_bos = false;
@@ -83,6 +84,12 @@ struct Vocab {
 Vocab vocab_from_hf_json(std::string_view tokenizer_json, std::string_view tokenizer_config_json = {},
                          std::string_view generation_config_json = {});
 Vocab vocab_from_gguf(const GgufVocab& source);
+
+// Texts of the shapes <|...|> and |||...|||: control tokens by their looks.
+bool looks_like_control(std::string_view text) noexcept;
+
+// The byte of "<0xNN>"; nullopt for any other text.
+std::optional<std::uint8_t> byte_of_token_text(std::string_view text) noexcept;
 
 // The other way round, for writing a GGUF: tokens, types, merges and ids as llama.cpp expects them.
 // Throws Error(kModelRejected) if GGUF cannot express the vocabulary (merges over characters).
