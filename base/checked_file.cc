@@ -86,11 +86,12 @@ std::string read_file(const std::filesystem::path& path, std::uint64_t max_bytes
     int fd;
     ~Closer() { ::close(fd); }
   } closer{fd};
-  struct stat status{};
-  if (::fstat(fd, &status) != 0 || !S_ISREG(status.st_mode)) throw Error(ErrorCode::kInvalidArgument, path.string() + " is not a regular file");
+  struct stat status {};
+  if (::fstat(fd, &status) != 0 || !S_ISREG(status.st_mode))
+    throw Error(ErrorCode::kInvalidArgument, path.string() + " is not a regular file");
   if (static_cast<std::uint64_t>(status.st_size) > max_bytes) {
-    throw Error(ErrorCode::kInvalidArgument, path.string() + " has " + std::to_string(status.st_size) + " bytes, more than the limit of " +
-                                                 std::to_string(max_bytes));
+    throw Error(ErrorCode::kInvalidArgument,
+                path.string() + " has " + std::to_string(status.st_size) + " bytes, more than the limit of " + std::to_string(max_bytes));
   }
   std::string content(static_cast<std::size_t>(status.st_size), '\0');
   std::size_t done = 0;

@@ -31,17 +31,28 @@ int exit_code(ErrorCode code) noexcept {
 
 std::string_view error_name(ErrorCode code) noexcept {
   switch (code) {
-    case ErrorCode::kInvalidArgument: return "invalid_argument";
-    case ErrorCode::kNotFound: return "not_found";
-    case ErrorCode::kCancelled: return "cancelled";
-    case ErrorCode::kDeadline: return "deadline";
-    case ErrorCode::kPartial: return "partial";
-    case ErrorCode::kLocked: return "locked";
-    case ErrorCode::kDamagedData: return "damaged_data";
-    case ErrorCode::kStorage: return "storage";
-    case ErrorCode::kModelRejected: return "model_rejected";
-    case ErrorCode::kMemoryBudget: return "memory_budget";
-    case ErrorCode::kDevice: return "device";
+    case ErrorCode::kInvalidArgument:
+      return "invalid_argument";
+    case ErrorCode::kNotFound:
+      return "not_found";
+    case ErrorCode::kCancelled:
+      return "cancelled";
+    case ErrorCode::kDeadline:
+      return "deadline";
+    case ErrorCode::kPartial:
+      return "partial";
+    case ErrorCode::kLocked:
+      return "locked";
+    case ErrorCode::kDamagedData:
+      return "damaged_data";
+    case ErrorCode::kStorage:
+      return "storage";
+    case ErrorCode::kModelRejected:
+      return "model_rejected";
+    case ErrorCode::kMemoryBudget:
+      return "memory_budget";
+    case ErrorCode::kDevice:
+      return "device";
   }
   return "unknown";
 }

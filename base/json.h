@@ -17,8 +17,7 @@ namespace gritstone {
 // Parses one JSON text. Refuses: nesting deeper than max_depth, duplicate keys in an object, invalid UTF-8, numbers that are not finite,
 // anything after the value. `what` names the source in errors ("config.json").
 // Throws Error(kInvalidArgument) with the byte offset.
-rapidjson::Document parse_json(std::string_view text, std::string_view what, std::size_t max_depth = 32,
-                               bool check_duplicate_keys = true);
+rapidjson::Document parse_json(std::string_view text, std::string_view what, std::size_t max_depth = 32, bool check_duplicate_keys = true);
 
 // Members of an object, absent or null = nullopt. Throws Error(kInvalidArgument) naming the key if the type is wrong or out of range.
 std::optional<std::string> json_string(const rapidjson::Value& object, const char* key);

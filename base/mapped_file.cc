@@ -21,7 +21,7 @@ MappedFile::MappedFile(const std::filesystem::path& path) {
     throw Error(error == ENOENT || error == ENOTDIR ? ErrorCode::kNotFound : ErrorCode::kStorage,
                 "cannot open " + path.string() + ": " + std::strerror(error));
   }
-  struct stat status{};
+  struct stat status {};
   if (::fstat(fd, &status) != 0 || !S_ISREG(status.st_mode)) {
     ::close(fd);
     throw Error(ErrorCode::kInvalidArgument, path.string() + " is not a regular file");

@@ -16,7 +16,8 @@ struct MatrixView {
 
   MatrixView() = default;
   MatrixView(T* data_, std::size_t rows_, std::size_t cols_) : data(data_), rows(rows_), cols(cols_), stride(cols_) {}
-  MatrixView(T* data_, std::size_t rows_, std::size_t cols_, std::size_t stride_) : data(data_), rows(rows_), cols(cols_), stride(stride_) {}
+  MatrixView(T* data_, std::size_t rows_, std::size_t cols_, std::size_t stride_)
+      : data(data_), rows(rows_), cols(cols_), stride(stride_) {}
 
   std::span<T> row(std::size_t i) const { return {data + i * stride, cols}; }
   operator MatrixView<const T>() const { return {data, rows, cols, stride}; }

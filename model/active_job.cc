@@ -26,7 +26,7 @@ void ActiveJob::admit(KvPool& pool, const ModelConfig& config) {
     load_span(pool, kv, config, *s.span, s.offset, s.length, s.slot);
     place(s.slot, s.position, s.length, s.group);
   }
-  for (const Run& r : layout.runs) place(r.slot, r.position, r.count, r.group);
+  for (const TokenRun& r : layout.runs) place(r.slot, r.position, r.count, r.group);
   job.context.clear();  // the spans are copied; let their owner evict them
   started = Clock::now();
   queued_seconds = std::chrono::duration<double>(started - submitted).count();
@@ -39,7 +39,7 @@ void ActiveJob::plan(StepRows& step, std::size_t count) {
   sequence.rows = count;
   sequence.depth = layout.depth;
   step.sequences.push_back(sequence);
-  for (const Run& run : layout.runs) {
+  for (const TokenRun& run : layout.runs) {
     const std::size_t begin = std::max(run.first, done), end = std::min(run.first + run.count, done + count);
     for (std::size_t token = begin; token < end; ++token) {
       const std::size_t slot = run.slot + (token - run.first);
@@ -53,7 +53,8 @@ void ActiveJob::plan(StepRows& step, std::size_t count) {
 std::vector<std::size_t> ActiveJob::logit_rows(std::size_t count) const {
   std::vector<std::size_t> rows;
   switch (job.wants.logits) {
-    case Wants::Logits::kNone: break;
+    case Wants::Logits::kNone:
+      break;
     case Wants::Logits::kLast:
       if (done + count == job.tokens.size()) rows.push_back(count - 1);
       break;
@@ -80,9 +81,10 @@ void ActiveJob::begin_round(const ModelConfig& config) {
 
 bool ActiveJob::continue_with(NextTokens next) {
   const std::size_t keep = next.keep_slots.value_or(kv.slots);
-  if (keep == 0 || keep > kv.slots || next.tokens.empty()) throw Error(ErrorCode::kInvalidArgument, "continuation keeps no slot or has no tokens");
+  if (keep == 0 || keep > kv.slots || next.tokens.empty())
+    throw Error(ErrorCode::kInvalidArgument, "continuation keeps no slot or has no tokens");
   if (next.tokens.size() > layout.capacity - keep) return false;
-  Run run;
+  TokenRun run;
   run.count = next.tokens.size();
   run.slot = keep;
   run.position = static_cast<std::size_t>(kv.positions[keep - 1]) + 1;

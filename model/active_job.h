@@ -22,12 +22,12 @@ class ActiveJob {
 
   Job job;
   JobLayout layout;
-  std::uint64_t order;            // arrival
+  std::uint64_t order;  // arrival
   std::promise<JobOutput> promise;
   KvSequence kv;
-  std::size_t done = 0;           // tokens of the current round that are computed
-  bool decoding = false;          // `next` has continued it at least once
-  JobOutput output;               // of the current round
+  std::size_t done = 0;   // tokens of the current round that are computed
+  bool decoding = false;  // `next` has continued it at least once
+  JobOutput output;       // of the current round
   Clock::time_point submitted;
   Clock::time_point started;
   double queued_seconds = 0;

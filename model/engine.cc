@@ -19,9 +19,12 @@ constexpr const char* kNumericsVersion = "1";
 
 const char* name(KvType type) {
   switch (type) {
-    case KvType::kF32: return "f32";
-    case KvType::kBF16: return "bf16";
-    case KvType::kInt8: return "int8";
+    case KvType::kF32:
+      return "f32";
+    case KvType::kBF16:
+      return "bf16";
+    case KvType::kInt8:
+      return "int8";
   }
   return "?";
 }
@@ -46,7 +49,8 @@ class Collector : public StepObserver {
       const float* from = x + slice.row_begin * config_.hidden;
       const std::size_t at = job.done * config_.hidden, size = slice.count * config_.hidden;
       for (std::size_t i = 0; i < job.job.wants.hidden_after.size(); ++i) {
-        if (job.job.wants.hidden_after[i] == layers) std::copy(from, from + size, job.output.hidden[i].begin() + static_cast<std::ptrdiff_t>(at));
+        if (job.job.wants.hidden_after[i] == layers)
+          std::copy(from, from + size, job.output.hidden[i].begin() + static_cast<std::ptrdiff_t>(at));
       }
       if (job.job.wants.normed_after == layers) transformer_.final_norm(from, slice.count, job.output.normed.data() + at);
     }
@@ -103,7 +107,8 @@ class CpuEngine : public Engine {
       layout = validate_job(job, config_, options_.kv_type);
       const std::size_t slots = pool_.pages() * kKvBlock;
       if (layout.capacity > slots) {
-        throw Error(ErrorCode::kMemoryBudget, "the job needs " + std::to_string(layout.capacity) + " KV slots, the pool has " + std::to_string(slots));
+        throw Error(ErrorCode::kMemoryBudget,
+                    "the job needs " + std::to_string(layout.capacity) + " KV slots, the pool has " + std::to_string(slots));
       }
     } catch (...) {
       std::promise<JobOutput> failed;
@@ -203,7 +208,8 @@ class CpuEngine : public Engine {
       if (budget == 0) break;
     }
     // Rows that go through more layers first: then the rows of every layer are a prefix of the step.
-    std::stable_sort(slices.begin(), slices.end(), [](const Slice& a, const Slice& b) { return a.job->layout.depth > b.job->layout.depth; });
+    std::stable_sort(slices.begin(), slices.end(),
+                     [](const Slice& a, const Slice& b) { return a.job->layout.depth > b.job->layout.depth; });
     return slices;
   }
 
@@ -254,7 +260,8 @@ class CpuEngine : public Engine {
         std::optional<NextTokens> next = job.job.next(job.output);
         if (next) {
           check_continuation(*next);
-          if (!job.continue_with(std::move(*next))) throw Error(ErrorCode::kInvalidArgument, "the continuation exceeds the job's reserved slots");
+          if (!job.continue_with(std::move(*next)))
+            throw Error(ErrorCode::kInvalidArgument, "the continuation exceeds the job's reserved slots");
           job.begin_round(config_);
           return;
         }
@@ -272,7 +279,8 @@ class CpuEngine : public Engine {
         throw Error(ErrorCode::kInvalidArgument, "continuation: token " + std::to_string(token) + " is outside the vocabulary");
       }
     }
-    if (next.logits == Wants::Logits::kRows) throw Error(ErrorCode::kInvalidArgument, "continuation: logits of chosen rows are not supported");
+    if (next.logits == Wants::Logits::kRows)
+      throw Error(ErrorCode::kInvalidArgument, "continuation: logits of chosen rows are not supported");
   }
 
   std::shared_ptr<const KvSpan> save_kv(const ActiveJob& job) const {
@@ -282,7 +290,7 @@ class CpuEngine : public Engine {
     span->tokens = job.job.tokens.size();
     span->row_bytes = kv_row_bytes(options_.kv_type, config_.kv_heads, config_.head_dim);
     span->bytes.resize(span->layers * 2 * span->tokens * span->row_bytes);
-    for (const Run& run : job.layout.runs) save_span(pool_, job.kv, config_, *span, run.first, run.count, run.slot);
+    for (const TokenRun& run : job.layout.runs) save_span(pool_, job.kv, config_, *span, run.first, run.count, run.slot);
     return span;
   }
 
@@ -300,16 +308,17 @@ class CpuEngine : public Engine {
   std::condition_variable wake_;
   bool stopping_ = false;
   std::uint64_t next_order_ = 0;
-  std::vector<JobPtr> arrived_;                // guarded by mutex_; the rest belongs to the engine's thread
+  std::vector<JobPtr> arrived_;  // guarded by mutex_; the rest belongs to the engine's thread
   std::vector<JobPtr> waiting_;
   std::vector<JobPtr> running_;
-  std::thread thread_;                         // last: starts when all else is ready
+  std::thread thread_;  // last: starts when all else is ready
 };
 
 }  // namespace
 
 std::unique_ptr<Engine> Engine::create(const ModelFile& file, const EngineOptions& options) {
-  if (options.kv_slots == 0 || options.max_batch_tokens == 0) throw Error(ErrorCode::kInvalidArgument, "kv_slots and max_batch_tokens must be positive");
+  if (options.kv_slots == 0 || options.max_batch_tokens == 0)
+    throw Error(ErrorCode::kInvalidArgument, "kv_slots and max_batch_tokens must be positive");
   return std::make_unique<CpuEngine>(file, options);
 }
 

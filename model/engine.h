@@ -18,7 +18,7 @@ enum class ComputeMode : std::uint8_t {
 };
 
 struct EngineOptions {
-  std::size_t threads = 0;             // 0: all cores this process may use
+  std::size_t threads = 0;  // 0: all cores this process may use
   ComputeMode compute = ComputeMode::kFast;
   KvType kv_type = KvType::kBF16;
   std::size_t kv_slots = 16384;        // token slots in the KV pool, over all jobs; memory is touched only as it is used

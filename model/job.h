@@ -36,7 +36,7 @@ struct Segment {
 };
 
 // A stretch of live tokens that share a group: tokens [first, first + count) of Job::tokens at consecutive slots and positions.
-struct Run {
+struct TokenRun {
   std::size_t first = 0;
   std::size_t count = 0;
   std::size_t slot = 0;
@@ -48,20 +48,21 @@ struct Run {
 struct Wants {
   // Hidden states after layer N (0: embeddings; N = layers: after the last), f32 [tokens, hidden] each.
   std::vector<std::size_t> hidden_after;
-  // Final-norm hidden state after layer `embed_layer`: what embeddings pool. The job then computes no further layer unless logits are wanted.
+  // Final-norm hidden state after layer `embed_layer`: what embeddings pool. The job then computes no further layer unless logits are
+  // wanted.
   std::optional<std::size_t> normed_after;
-  bool router = false;                    // probabilities over all experts, f32 [layers computed][tokens, experts]
+  bool router = false;  // probabilities over all experts, f32 [layers computed][tokens, experts]
   enum class Logits { kNone, kLast, kAll, kRows } logits = Logits::kNone;
-  std::vector<std::size_t> logit_rows;    // with kRows: token indexes, ascending
-  bool kv = false;                        // KV of the live tokens as a span
+  std::vector<std::size_t> logit_rows;  // with kRows: token indexes, ascending
+  bool kv = false;                      // KV of the live tokens as a span
 };
 
 struct JobOutput {
-  std::size_t tokens = 0;                          // live tokens computed in this output
-  std::vector<std::vector<float>> hidden;          // [hidden_after.size()][tokens * hidden]
-  std::vector<float> normed;                       // [tokens * hidden]
-  std::vector<std::vector<float>> router;          // [layers][tokens * experts]
-  std::vector<float> logits;                       // [rows * vocab]
+  std::size_t tokens = 0;                  // live tokens computed in this output
+  std::vector<std::vector<float>> hidden;  // [hidden_after.size()][tokens * hidden]
+  std::vector<float> normed;               // [tokens * hidden]
+  std::vector<std::vector<float>> router;  // [layers][tokens * experts]
+  std::vector<float> logits;               // [rows * vocab]
   std::shared_ptr<const KvSpan> kv;
   // Seconds from submit to the first step that ran the job, and of compute since.
   double queued_seconds = 0;
@@ -78,9 +79,9 @@ struct NextTokens {
 
 struct Job {
   std::vector<Segment> context;
-  std::vector<TokenId> tokens;         // at least one
+  std::vector<TokenId> tokens;  // at least one
   // Where the tokens go. Empty: one run behind the context (slot and position follow the last segment), group kSeesAll.
-  std::vector<Run> runs;
+  std::vector<TokenRun> runs;
   Attention attention = Attention::kCausal;
   Wants wants;
   Priority priority = Priority::kInteractive;
@@ -89,8 +90,8 @@ struct Job {
   // Slots the sequence may grow to, for `next`; 0: just the slots of context and tokens. Reserved at admission, so a running job never
   // fails for want of KV pages.
   std::size_t max_slots = 0;
-  // Called on the engine's thread after the tokens were computed, so that decoding of all jobs stays in one batch. Must be quick (sampling),
-  // must not call the engine. An exception ends the job with it.
+  // Called on the engine's thread after the tokens were computed, so that decoding of all jobs stays in one batch. Must be quick
+  // (sampling), must not call the engine. An exception ends the job with it.
   std::function<std::optional<NextTokens>(const JobOutput&)> next;
 };
 

@@ -35,10 +35,10 @@ void check_segments(const Job& job, const ModelConfig& config, KvType kv_type) {
   }
 }
 
-std::vector<Run> runs_of(const Job& job) {
-  std::vector<Run> runs = job.runs;
+std::vector<TokenRun> runs_of(const Job& job) {
+  std::vector<TokenRun> runs = job.runs;
   if (runs.empty()) {
-    Run run;
+    TokenRun run;
     run.count = job.tokens.size();
     if (!job.context.empty()) {
       run.slot = job.context.back().slot + job.context.back().length;
@@ -47,25 +47,27 @@ std::vector<Run> runs_of(const Job& job) {
     runs.push_back(run);
   }
   std::size_t next_token = 0, next_slot = 0;
-  for (const Run& run : runs) {
-    if (run.count == 0 || run.first != next_token || run.count > job.tokens.size() - run.first) reject("runs do not cover the tokens in order");
+  for (const TokenRun& run : runs) {
+    if (run.count == 0 || run.first != next_token || run.count > job.tokens.size() - run.first)
+      reject("runs do not cover the tokens in order");
     if (run.slot < next_slot) reject("runs are not in slot order");
     next_token = run.first + run.count;
     next_slot = run.slot + run.count;
   }
-  if (next_token != job.tokens.size()) reject("runs cover " + std::to_string(next_token) + " of " + std::to_string(job.tokens.size()) + " tokens");
+  if (next_token != job.tokens.size())
+    reject("runs cover " + std::to_string(next_token) + " of " + std::to_string(job.tokens.size()) + " tokens");
   return runs;
 }
 
 // Slots must be covered once each, without holes: attention walks them in blocks from slot 0.
-std::size_t check_slots(const Job& job, const std::vector<Run>& runs, const ModelConfig& config) {
+std::size_t check_slots(const Job& job, const std::vector<TokenRun>& runs, const ModelConfig& config) {
   struct Interval {
     std::size_t slot, length, position;
     Group group;
   };
   std::vector<Interval> intervals;
   for (const Segment& s : job.context) intervals.push_back({s.slot, s.length, s.position, s.group});
-  for (const Run& r : runs) intervals.push_back({r.slot, r.count, r.position, r.group});
+  for (const TokenRun& r : runs) intervals.push_back({r.slot, r.count, r.position, r.group});
   std::sort(intervals.begin(), intervals.end(), [](const Interval& a, const Interval& b) { return a.slot < b.slot; });
   std::size_t slots = 0;
   for (const Interval& interval : intervals) {
@@ -85,7 +87,8 @@ std::size_t depth_of(const Job& job, const ModelConfig& config) {
   for (const std::size_t layer : wants.hidden_after) {
     if (layer > config.layers) reject("hidden state after layer " + std::to_string(layer) + " of " + std::to_string(config.layers));
   }
-  if (wants.normed_after && *wants.normed_after > config.layers) reject("layer " + std::to_string(*wants.normed_after) + " of " + std::to_string(config.layers));
+  if (wants.normed_after && *wants.normed_after > config.layers)
+    reject("layer " + std::to_string(*wants.normed_after) + " of " + std::to_string(config.layers));
   if (wants.logits == Wants::Logits::kRows) {
     if (wants.logit_rows.empty() || !std::is_sorted(wants.logit_rows.begin(), wants.logit_rows.end()) ||
         wants.logit_rows.back() >= job.tokens.size()) {
@@ -114,7 +117,7 @@ JobLayout validate_job(const Job& job, const ModelConfig& config, KvType kv_type
   layout.depth = depth_of(job, config);
   const auto own_group = [](Group group) { return group > 0; };
   layout.grouped = std::any_of(job.context.begin(), job.context.end(), [&](const Segment& s) { return own_group(s.group); }) ||
-                   std::any_of(layout.runs.begin(), layout.runs.end(), [&](const Run& r) { return own_group(r.group); });
+                   std::any_of(layout.runs.begin(), layout.runs.end(), [&](const TokenRun& r) { return own_group(r.group); });
   return layout;
 }
 

@@ -12,7 +12,7 @@ namespace gritstone {
 
 // What the engine needs to know about a valid job.
 struct JobLayout {
-  std::vector<Run> runs;       // explicit, by first token; cover all tokens; slots ascend
+  std::vector<TokenRun> runs;  // explicit, by first token; cover all tokens; slots ascend
   std::size_t slots = 0;       // after the tokens: 0..slots-1 are all in use
   std::size_t capacity = 0;    // slots to reserve: max(slots, Job::max_slots)
   std::size_t depth = 0;       // layers to compute

@@ -9,9 +9,12 @@ namespace gritstone {
 
 KvFormat kv_format(KvType type) noexcept {
   switch (type) {
-    case KvType::kF32: return KvFormat::kF32;
-    case KvType::kBF16: return KvFormat::kBF16;
-    case KvType::kInt8: return KvFormat::kInt8;
+    case KvType::kF32:
+      return KvFormat::kF32;
+    case KvType::kBF16:
+      return KvFormat::kBF16;
+    case KvType::kInt8:
+      return KvFormat::kInt8;
   }
   return KvFormat::kF32;
 }
@@ -63,8 +66,9 @@ void for_each_head_row(const KvPool& pool, const KvSequence& sequence, const Mod
 
 void load_span(const KvPool& pool, const KvSequence& sequence, const ModelConfig& config, const KvSpan& span, std::size_t offset,
                std::size_t length, std::size_t slot) {
-  for_each_head_row(pool, sequence, config, span, offset, length, slot,
-                    [](const std::uint8_t* span_row, std::uint8_t* page_row, std::size_t bytes) { std::memcpy(page_row, span_row, bytes); });
+  for_each_head_row(
+      pool, sequence, config, span, offset, length, slot,
+      [](const std::uint8_t* span_row, std::uint8_t* page_row, std::size_t bytes) { std::memcpy(page_row, span_row, bytes); });
 }
 
 void save_span(const KvPool& pool, const KvSequence& sequence, const ModelConfig& config, KvSpan& span, std::size_t offset,

@@ -12,9 +12,12 @@ enum class KvType : std::uint8_t { kF32, kBF16, kInt8 };
 // Bytes of one token's K (or V) in one layer. int8: per head one f32 scale followed by head_dim values.
 constexpr std::size_t kv_row_bytes(KvType type, std::size_t kv_heads, std::size_t head_dim) noexcept {
   switch (type) {
-    case KvType::kF32: return kv_heads * head_dim * 4;
-    case KvType::kBF16: return kv_heads * head_dim * 2;
-    case KvType::kInt8: return kv_heads * (head_dim + 4);
+    case KvType::kF32:
+      return kv_heads * head_dim * 4;
+    case KvType::kBF16:
+      return kv_heads * head_dim * 2;
+    case KvType::kInt8:
+      return kv_heads * (head_dim + 4);
   }
   return 0;
 }

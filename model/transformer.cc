@@ -17,7 +17,8 @@ Transformer::Transformer(const ModelConfig& config, const Weights& weights, cons
 void Transformer::forward(const StepRows& step, const KvPool& pool, StepObserver& observer) {
   const std::size_t hidden = config_.hidden;
   hidden_ = x_.floats(step.size() * hidden);
-  context_.pool().parallel_for(step.size(), [&](std::size_t row, std::size_t) { weights_.embed(step.tokens[row], hidden_ + row * hidden); });
+  context_.pool().parallel_for(step.size(),
+                               [&](std::size_t row, std::size_t) { weights_.embed(step.tokens[row], hidden_ + row * hidden); });
   observer.on_hidden(0, hidden_, step.size());
   for (std::size_t index = 0; index < config_.layers; ++index) {
     const std::size_t rows = step.active(index);
@@ -58,10 +59,10 @@ void Transformer::layer(const StepRows& step, const KvPool& pool, std::size_t in
   attention(context_, inputs, step, q, attended);
 
   float* projected = projected_.floats(rows * hidden);
-  linear(context_, w.attention_output, rows_.set(context_, attended, rows, q_width, wants_panels({&w.attention_output})), projected, hidden);
-  context_.pool().parallel_for(rows, [&](std::size_t row, std::size_t) {
-    context_.vector().add(hidden_ + row * hidden, projected + row * hidden, hidden);
-  });
+  linear(context_, w.attention_output, rows_.set(context_, attended, rows, q_width, wants_panels({&w.attention_output})), projected,
+         hidden);
+  context_.pool().parallel_for(
+      rows, [&](std::size_t row, std::size_t) { context_.vector().add(hidden_ + row * hidden, projected + row * hidden, hidden); });
 
   const bool panels = wants_panels({&w.gate.front(), &w.up.front()});
   ffn_.run(context_, w, rows_.set(context_, norm_rows(w.ffn_norm), rows, hidden, panels), hidden_, rows);

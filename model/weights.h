@@ -16,8 +16,8 @@ struct LayerWeights {
   std::vector<float> attention_norm, ffn_norm;  // [hidden]
   std::vector<float> q_norm, k_norm;            // [q_width], [kv_width]; empty without qk_norm
   Matrix q, k, v, attention_output;
-  Matrix router;                                // [experts, hidden]; no rows if dense
-  std::vector<Matrix> gate, up, down;           // one per expert; a dense FFN is one expert
+  Matrix router;                       // [experts, hidden]; no rows if dense
+  std::vector<Matrix> gate, up, down;  // one per expert; a dense FFN is one expert
 };
 
 // Immutable after construction. Borrows tensors that are used in place from `file`.

@@ -12,7 +12,7 @@ RopeTable::RopeTable(const ModelConfig& config) {
   for (std::size_t i = 0; i < half; ++i) {
     // Frequency and angle in f32, as the reference implementation has them: at position 4000 the f32 rounding is visible in the logits.
     const float frequency = 1.0f / static_cast<float>(std::pow(static_cast<double>(config.rope_theta),
-                                                                static_cast<double>(2 * i) / static_cast<double>(config.head_dim)));
+                                                               static_cast<double>(2 * i) / static_cast<double>(config.head_dim)));
     for (std::size_t position = 0; position < config.context; ++position) {
       const float angle = static_cast<float>(position) * frequency;
       cos[position * half + i] = static_cast<float>(std::cos(static_cast<double>(angle)));
@@ -44,7 +44,8 @@ void clamp(float* x, float limit, std::size_t n) {
 
 // Sequence a row belongs to.
 const StepSequence& sequence_of(const StepRows& step, std::size_t row) {
-  const auto it = std::find_if(step.sequences.begin(), step.sequences.end(), [&](const StepSequence& s) { return row < s.row_begin + s.rows; });
+  const auto it =
+      std::find_if(step.sequences.begin(), step.sequences.end(), [&](const StepSequence& s) { return row < s.row_begin + s.rows; });
   return *it;
 }
 

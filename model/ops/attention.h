@@ -22,13 +22,13 @@ struct AttentionInputs {
   const RopeTable* rope = nullptr;
   const KvPool* pool = nullptr;
   std::size_t layer = 0;
-  std::size_t rows = 0;             // active rows of the step
-  const float* q_norm = nullptr;    // [q_width], null without qk_norm
-  const float* k_norm = nullptr;    // [kv_width]
+  std::size_t rows = 0;           // active rows of the step
+  const float* q_norm = nullptr;  // [q_width], null without qk_norm
+  const float* k_norm = nullptr;  // [kv_width]
 };
 
-// In place on q [rows, q_width], k and v [rows, kv_width]: QK-norm over the whole vector, clamp; q is rotated to its position and multiplied
-// with 1/sqrt(head_dim); k (not rotated) and v are rounded to the live KV type and stored in the rows' slots.
+// In place on q [rows, q_width], k and v [rows, kv_width]: QK-norm over the whole vector, clamp; q is rotated to its position and
+// multiplied with 1/sqrt(head_dim); k (not rotated) and v are rounded to the live KV type and stored in the rows' slots.
 void qkv_norm_rope_store(OpContext& context, const AttentionInputs& in, const StepRows& step, float* q, float* k, float* v);
 
 // out [rows, q_width] = softmax(q K^T) V for the active rows.

@@ -72,7 +72,8 @@ void MoeFfn::run(OpContext& context, const LayerWeights& weights, const Activati
   }
   run_products(context, products);
 
-  context.pool().parallel_for(pairs, [&](std::size_t pair, std::size_t) { context.vector().silu_mul(gate + pair * ffn, up + pair * ffn, ffn); });
+  context.pool().parallel_for(pairs,
+                              [&](std::size_t pair, std::size_t) { context.vector().silu_mul(gate + pair * ffn, up + pair * ffn, ffn); });
   const bool panels = weights.down.front().layout == MatrixLayout::kPanels;
   const Activations& inner = hidden_rows_.set(context, gate, pairs, ffn, panels);
 

@@ -22,8 +22,8 @@ struct StepSequence {
 // Columns of the step, one entry a row.
 struct StepRows {
   std::vector<TokenId> tokens;
-  std::vector<std::size_t> slots;     // where the row's K and V go
-  std::vector<std::size_t> visible;   // the row sees slots [0, visible) of its sequence
+  std::vector<std::size_t> slots;       // where the row's K and V go
+  std::vector<std::size_t> visible;     // the row sees slots [0, visible) of its sequence
   std::vector<StepSequence> sequences;  // by descending depth, so that the rows of every layer are a prefix
 
   std::size_t size() const noexcept { return tokens.size(); }
