@@ -23,10 +23,12 @@ struct ByteSpan {
 
 enum class BlockKind { kHeading, kParagraph, kListItem, kTableRow, kCode };
 
-// text[text .. next run) was copied byte for byte from decoded[decoded ..).
+// Where a stretch of a block's text, from `text` to the next run, comes from in the decoded file.
 struct TextRun {
   std::size_t text = 0;
   std::size_t decoded = 0;
+  std::size_t decoded_length = 0;  // kReplaced: bytes it stands for (an entity: its whole spelling; an inserted separator: 0)
+  enum class Kind : std::uint8_t { kCopied, kReplaced } kind = Kind::kCopied;  // kCopied: byte for byte
 };
 
 // One structural unit. `text` is valid UTF-8 without markup, hidden characters (bidi controls, tags, zero-width) or surrounding blanks.
@@ -37,8 +39,7 @@ struct Block {
   std::uint32_t table = 0;    // kTableRow: rows of one table share it (1, 2, ...); otherwise 0
   bool table_header = false;  // kTableRow: repeated when the table continues in a later chunk
   std::string text;
-  std::vector<TextRun> runs;    // ascending; the first has text == 0
-  std::size_t decoded_end = 0;  // one past the last decoded byte that `text` came from
+  std::vector<TextRun> runs;  // ascending; the first has text == 0
 };
 
 // A file's bytes as UTF-8, with the way back to the bytes.

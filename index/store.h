@@ -222,8 +222,8 @@ class Store {
   class Impl;
 
  private:
-  explicit Store(std::unique_ptr<Impl> impl);
-  std::unique_ptr<Impl> impl_;
+  explicit Store(std::shared_ptr<Impl> impl);
+  std::shared_ptr<Impl> impl_;  // shared with its snapshots, which may outlive it
 };
 
 bool is_valid_collection_name(std::string_view name) noexcept;

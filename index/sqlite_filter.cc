@@ -1,0 +1,59 @@
+#include "index/sqlite_filter.h"
+
+namespace gritstone {
+namespace {
+
+bool has_wildcard(std::string_view pattern) { return pattern.find_first_of("*?[") != std::string_view::npos; }
+
+std::string parameter(int& next) { return "?" + std::to_string(next++); }
+
+}  // namespace
+
+std::string filter_chunks_sql(const Filter& filter, int first) {
+  int next = first;
+  std::string sql = "SELECT c.id FROM documents d JOIN chunks c ON c.document_id = d.id WHERE d.collection_id = " + parameter(next);
+  std::string any;
+  for (const std::string& pattern : filter.paths) {
+    any += any.empty() ? "" : " OR ";
+    if (has_wildcard(pattern)) {
+      any += "d.path GLOB " + parameter(next);
+    } else {
+      // The file itself, or everything below a folder of that name (a range: "0" follows "/" in byte order).
+      const std::string exact = parameter(next);
+      any += "d.path = " + exact + " OR (d.path >= " + exact + " || '/' AND d.path < " + exact + " || '0')";
+    }
+  }
+  if (!any.empty()) sql += " AND (" + any + ")";
+  std::string types;
+  for (std::size_t i = 0; i < filter.types.size(); ++i) types += (i == 0 ? "" : ", ") + parameter(next);
+  if (!types.empty()) sql += " AND d.type IN (" + types + ")";
+  if (filter.modified_from_ns) sql += " AND d.mtime_ns >= " + parameter(next);
+  if (filter.modified_before_ns) sql += " AND d.mtime_ns < " + parameter(next);
+  for (std::size_t i = 0; i < filter.attributes.size(); ++i) {
+    const std::string key = parameter(next);
+    sql +=
+        " AND EXISTS(SELECT 1 FROM attributes a WHERE a.document_id = d.id AND a.key = " + key + " AND a.value = " + parameter(next) + ")";
+  }
+  return sql;
+}
+
+void bind_filter(Statement& statement, const Filter& filter, std::int64_t collection, int first) {
+  int next = first;
+  statement.bind(next++, collection);
+  for (const std::string& path : filter.paths) {
+    std::string_view pattern = path;
+    if (!has_wildcard(pattern)) {
+      while (pattern.size() > 1 && pattern.back() == '/') pattern.remove_suffix(1);
+    }
+    statement.bind(next++, pattern);
+  }
+  for (const std::string& type : filter.types) statement.bind(next++, type);
+  if (filter.modified_from_ns) statement.bind(next++, *filter.modified_from_ns);
+  if (filter.modified_before_ns) statement.bind(next++, *filter.modified_before_ns);
+  for (const auto& [key, value] : filter.attributes) {
+    statement.bind(next++, key);
+    statement.bind(next++, value);
+  }
+}
+
+}  // namespace gritstone

@@ -1,0 +1,66 @@
+// WriteJob's state: the lock, the writing connection and what the open transaction has changed.
+#pragma once
+
+#include <filesystem>
+#include <map>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "index/sqlite_database.h"
+#include "index/sqlite_rows.h"
+#include "index/store.h"
+#include "index/write_lock.h"
+
+namespace gritstone {
+
+class WriteJob::Impl {
+ public:
+  explicit Impl(const std::filesystem::path& store_path);
+  ~Impl();
+
+  // Runs `change` inside the job's transaction. If it throws, its own effects are undone and earlier ones stay, unless SQLite had to roll
+  // the whole transaction back (disk full).
+  template <typename Change>
+  auto apply(Change&& change) {
+    begin();
+    const auto before = touched;
+    database.execute("SAVEPOINT change");
+    try {
+      auto result = change();
+      database.execute("RELEASE change");
+      return result;
+    } catch (...) {
+      undo(before);
+      throw;
+    }
+  }
+
+  // The collection as this transaction has it. Throws Error(kNotFound).
+  CollectionRow& row(std::string_view collection);
+  void begin();
+  void commit();
+
+  DocumentId insert_document(CollectionRow& row, const DocumentMeta& meta, std::size_t chunks);
+  void delete_document(CollectionRow& row, DocumentId id);
+  // Inserts the chunk, its full-text row and, if an equal passage is embedded, its vector; true if so.
+  bool insert_chunk(CollectionRow& row, DocumentId document, std::size_t ordinal, const std::string& title, const Chunk& chunk,
+                    const std::map<std::string, std::vector<std::uint8_t>>& reusable);
+  void insert_embedding(CollectionRow& row, ChunkId chunk, std::span<const std::uint8_t> vector);
+  // Vectors of the document's chunks by content hash (hex); damaged ones are left out, so that they get computed again.
+  std::map<std::string, std::vector<std::uint8_t>> vectors_of(DocumentId id);
+
+  std::filesystem::path store;
+  WriteLock lock;
+  Database database;
+  // Collections changed since the last commit, by name.
+  std::map<std::string, CollectionRow, std::less<>> touched;
+  // Removed since the last commit: their files go once the commit is safe.
+  std::vector<std::int64_t> removed;
+
+ private:
+  void undo(const std::map<std::string, CollectionRow, std::less<>>& before) noexcept;
+  std::vector<std::uint8_t> embedded_equal(const CollectionRow& row, const Xxh128Digest& content);
+};
+
+}  // namespace gritstone
