@@ -1,0 +1,227 @@
+#!/usr/bin/env python3
+"""Gritstone against llama.cpp on the same GGUFs: tokens, perplexity, teacher-forced KL, top-1.
+
+  --smollm2 FILE   SmolLM2-135M-Instruct.Q4_1.gguf; F16 and Q8_0 files are made from it with `gritstone model quantize`
+  --text FILE      UTF-8 prose; enough of its beginning is used for --windows windows of --context tokens
+
+Perplexity follows llama.cpp's tool: windows that do not overlap, the second half of each scored. KL(llama.cpp || gritstone) and top-1
+agreement are over the same scored positions, with gritstone's default numerics (fast, bf16 KV). Against gritstone's own f32 pass
+(--exact-windows) both engines' rounding shows on one scale. The last table runs tiny random OLMoE checkpoints, made here with transformers,
+through both engines: top-1 must be equal wherever llama.cpp's margin exceeds 0.1 nat. Exit status 1 if a threshold is missed.
+"""
+import argparse
+import json
+import math
+import pathlib
+import shlex
+import subprocess
+import sys
+import tempfile
+
+import numpy as np
+import torch
+from safetensors.numpy import load_file
+
+import make_parity_goldens as checkpoints
+import results_page
+from llama_reference import LlamaReference
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
+PERPLEXITY_LIMIT = {"Q4_1": 0.01, "Q8_0": 0.005, "F16": 0.005}
+MARGIN = 0.1  # nat
+
+# Shapes that llama.cpp's olmoe loader takes: no grouped KV heads, untied. The second has OLMoE-1B-7B's head size, experts and choice.
+TINY_OLMOE = {
+    "16 experts, 4 active, heads of 16": dict(hidden_size=128, num_attention_heads=8, num_key_value_heads=8, num_hidden_layers=4, num_experts=16,
+                                              num_experts_per_tok=4, intermediate_size=64),
+    "64 experts, 8 active, heads of 128": dict(hidden_size=512, num_attention_heads=4, num_key_value_heads=4, num_hidden_layers=4,
+                                               num_experts=64, num_experts_per_tok=8, intermediate_size=64),
+}
+
+
+def run(*command):
+    command = [str(part) for part in command]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode != 0:
+        raise SystemExit(f"{shlex.join(command)}\nended with {done.returncode}: {done.stderr.strip()}")
+    return done.stdout
+
+
+def our_logits(binary, model, ids, scratch, compute="fast", kv_type="bf16"):
+    """f32 [tokens, vocabulary]. `model forward` defaults to f32; users' commands default to fast and bf16."""
+    ids_file, output = scratch / "ids.txt", scratch / "forward.safetensors"
+    ids_file.write_text(",".join(map(str, ids)))
+    run(binary, "model", "forward", "-m", model, "--ids-file", ids_file, "-o", output, "--compute", compute, "--kv-type", kv_type)
+    return load_file(output)["logits"]
+
+
+def log_softmax(logits):
+    shifted = logits - logits.max(axis=-1, keepdims=True)
+    return shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True, dtype=np.float64)).astype(np.float32)
+
+
+def kl(reference, other):
+    """KL(reference || other) of each row, nats; both are log-probabilities."""
+    return (np.exp(reference) * (reference - other)).sum(axis=-1, dtype=np.float64)
+
+
+def cut_text(text, reference, tokens):
+    """The shortest beginning of `text`, in whole lines, that has at least `tokens` tokens."""
+    lines, low, high = text.splitlines(keepends=True), 0, 0
+    while high < len(lines) and len(reference.tokenize("".join(lines[:high]).encode())) < tokens:
+        low, high = high, max(16, high * 2)
+    high = min(high, len(lines))
+    while low + 1 < high:
+        middle = (low + high) // 2
+        if len(reference.tokenize("".join(lines[:middle]).encode())) < tokens:
+            low = middle
+        else:
+            high = middle
+    return "".join(lines[:high])
+
+
+class Scores:
+    """What one engine pair gives over the scored positions."""
+
+    def __init__(self):
+        self.nll_theirs, self.nll_ours, self.kl, self.agree, self.count = 0.0, 0.0, [], 0, 0
+
+    def add(self, theirs, ours, targets):
+        rows = np.arange(len(targets))
+        self.nll_theirs -= theirs[rows, targets].sum(dtype=np.float64)
+        self.nll_ours -= ours[rows, targets].sum(dtype=np.float64)
+        self.kl.append(kl(theirs, ours))
+        self.agree += int((theirs.argmax(-1) == ours.argmax(-1)).sum())
+        self.count += len(targets)
+
+
+def compare_smollm2(args, scratch, lines):
+    failed = False
+    models = {"Q4_1": args.smollm2}
+    for kind in ("Q8_0", "F16"):
+        models[kind] = scratch / f"smollm2-{kind}.gguf"
+        run(args.gritstone, "model", "quantize", "-m", args.smollm2, "--type", kind.lower(), "-o", models[kind])
+
+    reference = LlamaReference(args.smollm2, args.context)
+    text = cut_text(args.text.read_text(encoding="utf-8"), reference, args.windows * args.context)
+    text_file = scratch / "text.txt"
+    text_file.write_bytes(text.encode())
+    theirs = reference.tokenize(text.encode())
+    ours = json.loads(run(args.gritstone, "tokenize", "-m", args.smollm2, "--json", "-f", text_file))["ids"]
+    equal = ours == theirs
+    failed |= not equal
+    lines.append(f"Tokens of the text ({len(text.encode()):,} bytes): {len(theirs):,} from llama.cpp, {len(ours):,} from gritstone, "
+                 f"{'all equal' if equal else 'NOT equal'}.\n")
+    windows = min(args.windows, len(theirs) // args.context)
+    first = args.context // 2
+    bos = [reference.bos()] if reference.adds_bos() else []
+    reference.close()
+
+    lines.append("| file | scored tokens | perplexity llama.cpp | gritstone | difference | KL mean | KL p99 | top-1 equal | "
+                 f"KL from f32: llama.cpp | gritstone (first {args.exact_windows} windows) |")
+    lines.append("| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |")
+    for kind, model in models.items():
+        reference, scores = LlamaReference(model, args.context), Scores()
+        exact_theirs, exact_ours = [], []
+        for window in range(windows):
+            chunk = theirs[window * args.context:(window + 1) * args.context]
+            inputs = bos + chunk[len(bos):]
+            targets = np.array(chunk[first + 1:])
+            a = log_softmax(reference.logits(inputs, first)[:-1])
+            b = log_softmax(our_logits(args.gritstone, model, inputs, scratch)[first:-1])
+            scores.add(a, b, targets)
+            if window < args.exact_windows:
+                exact = log_softmax(our_logits(args.gritstone, model, inputs, scratch, "f32", "f32")[first:-1])
+                exact_theirs.append(kl(exact, a))
+                exact_ours.append(kl(exact, b))
+            print(f"{kind}: window {window + 1} of {windows}, {math.exp(scores.nll_theirs / scores.count):.4f} and "
+                  f"{math.exp(scores.nll_ours / scores.count):.4f}", file=sys.stderr, flush=True)
+        reference.close()
+        perplexity_theirs = math.exp(scores.nll_theirs / scores.count)
+        tool = json.loads(run(args.gritstone, "perplexity", "-m", model, "--ctx", args.context, "--json", "-f", text_file))
+        perplexity_ours = tool["perplexity"]
+        from_logits = math.exp(scores.nll_ours / scores.count)
+        if abs(perplexity_ours / from_logits - 1) > 1e-3:
+            failed = True
+            lines.append(f"\n`gritstone perplexity` says {perplexity_ours}, its logits {from_logits}.\n")
+        difference = perplexity_ours / perplexity_theirs - 1
+        failed |= abs(difference) > PERPLEXITY_LIMIT[kind]
+        divergence = np.concatenate(scores.kl)
+        floor = [f"{np.concatenate(x).mean():.2e}" if x else "" for x in (exact_theirs, exact_ours)]
+        lines.append(f"| {kind} | {scores.count:,} | {perplexity_theirs:.4f} | {perplexity_ours:.4f} | {difference:+.3%} (limit {PERPLEXITY_LIMIT[kind]:.1%}) "
+                     f"| {divergence.mean():.2e} | {np.percentile(divergence, 99):.2e} | {scores.agree / scores.count:.2%} | {floor[0]} | {floor[1]} |")
+    lines.append("")
+    return failed
+
+
+def compare_tiny_olmoe(args, scratch, lines):
+    failed = False
+    lines += [f"| random OLMoE | file | positions | margin above {MARGIN} nat | top-1 differs there | top-1 differs at all | KL mean |",
+              "| --- | --- | --- | --- | --- | --- | --- |"]
+    for number, (name, shape) in enumerate(TINY_OLMOE.items()):
+        directory = scratch / f"olmoe{number}"
+        directory.mkdir()
+        model = checkpoints.make_model("olmoe", shape, 10000.0, 50 + number)
+        with torch.no_grad():  # logits of a trained model's size (about 2 nats), so that 0.1 nat means what it does there
+            model.lm_head.weight.mul_(2.0 / (0.5 * shape["hidden_size"] ** 0.5))
+        checkpoints.write_checkpoint(model, directory, torch.float32, "new", None)
+        generator = torch.Generator().manual_seed(number)
+        inputs = [torch.randint(2, checkpoints.VOCAB, (256,), generator=generator).tolist() for _ in range(args.olmoe_windows)]
+        for kind in ("f16", "q8_0"):
+            path = scratch / f"olmoe{number}-{kind}.gguf"
+            run(args.gritstone, "model", "quantize", "-m", directory, "--type", kind, "-o", path)
+            reference = LlamaReference(path, 256)
+            positions = clear = wrong_clear = wrong = 0
+            divergence = []
+            for ids in inputs:
+                a = log_softmax(reference.logits(ids))
+                b = log_softmax(our_logits(args.gritstone, path, ids, scratch))
+                best = np.sort(a, axis=-1)
+                is_clear = best[:, -1] - best[:, -2] > MARGIN
+                differs = a.argmax(-1) != b.argmax(-1)
+                positions += len(ids)
+                clear += int(is_clear.sum())
+                wrong_clear += int((differs & is_clear).sum())
+                wrong += int(differs.sum())
+                divergence.append(kl(a, b))
+            reference.close()
+            failed |= wrong_clear > 0
+            lines.append(f"| {name} | {kind} | {positions} | {clear} | {wrong_clear} | {wrong} | {np.concatenate(divergence).mean():.2e} |")
+    lines.append("")
+    return failed
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--gritstone", default=str(ROOT / "build" / "release" / "gritstone"))
+    parser.add_argument("--smollm2", type=pathlib.Path)
+    parser.add_argument("--text", type=pathlib.Path)
+    parser.add_argument("--windows", type=int, default=80, help="80 windows of 512 score 20,400 tokens")
+    parser.add_argument("--context", type=int, default=512)
+    parser.add_argument("--exact-windows", type=int, default=8)
+    parser.add_argument("--olmoe-windows", type=int, default=8)
+    parser.add_argument("-o", "--output", type=pathlib.Path, default=ROOT / "docs" / "results" / "parity.md")
+    args = parser.parse_args()
+    if bool(args.smollm2) != bool(args.text):
+        parser.error("--smollm2 and --text go together")
+
+    import llama_cpp
+    command = "tests/reference/compare_llama.py " + " ".join(
+        ([f"--smollm2 SmolLM2-135M-Instruct.Q4_1.gguf --text '{args.text.name}' --windows {args.windows}"] if args.text else []))
+    lines = [f"## llama.cpp (llama-cpp-python {llama_cpp.__version__})\n", f"`{command.strip()}`, {results_page.processor()}, "
+             f"gritstone {results_page.revision(ROOT)}.\n"]
+    failed = False
+    with tempfile.TemporaryDirectory() as folder:
+        scratch = pathlib.Path(folder)
+        if args.smollm2:
+            failed |= compare_smollm2(args, scratch, lines)
+        failed |= compare_tiny_olmoe(args, scratch, lines)
+    lines.append("A threshold is MISSED." if failed else "All thresholds met.")
+    text = "\n".join(lines)
+    print(text)
+    results_page.update_section(args.output, "Parity with other engines", "llama.cpp", text)
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
