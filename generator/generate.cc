@@ -1,0 +1,187 @@
+#include "generator/generate.h"
+
+#include <algorithm>
+#include <condition_variable>
+#include <mutex>
+#include <utility>
+
+#include "base/error.h"
+#include "generator/stop_matcher.h"
+
+namespace gritstone {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+double milliseconds(Clock::duration d) { return std::chrono::duration<double, std::milli>(d).count(); }
+
+// What the engine's thread writes and the caller's thread reads.
+struct Stream {
+  std::mutex mutex;
+  std::condition_variable changed;
+  std::string text;  // certain, not yet handed to on_text
+  bool done = false;
+};
+
+// Lives on the engine's thread from the first step to the last.
+class Decoder {
+ public:
+  Decoder(const Tokenizer& tokenizer, const GenerateRequest& request, std::shared_ptr<Stream> stream)
+      : tokenizer_(tokenizer),
+        sampler_(request.sampling),
+        matcher_(request.ignore_stops ? std::vector<std::string>{} : request.stop_strings),
+        stop_ids_(request.ignore_stops ? std::vector<TokenId>{} : request.stop_ids),
+        max_new_tokens_(request.max_new_tokens),
+        vocab_(0),
+        stream_(std::move(stream)) {}
+
+  void set_vocab(std::size_t vocab) { vocab_ = vocab; }
+
+  std::optional<NextTokens> step(const JobOutput& output) {
+    if (sampled_ == 0) {
+      first_token_ = Clock::now();
+      queued_seconds_ = output.queued_seconds;
+    }
+    const TokenId id = sampler_.sample(std::span(output.logits).last(std::min(vocab_, output.logits.size())));
+    ++sampled_;
+    if (std::find(stop_ids_.begin(), stop_ids_.end(), id) != stop_ids_.end()) return end(FinishReason::kStop);
+    ids_.push_back(id);
+    // Control tokens have a name, not a text.
+    if (!tokenizer_.is_special(id)) emit(matcher_.feed(tokenizer_.decode(std::span(&id, 1))));
+    if (matcher_.stopped()) return end(FinishReason::kStop);
+    if (sampled_ == max_new_tokens_) return end(FinishReason::kLength);
+    NextTokens next;
+    next.tokens = {id};
+    return next;
+  }
+
+  // After the job has ended.
+  GenerateResult take(Clock::time_point start, std::size_t prompt_tokens, std::size_t cached_tokens) {
+    GenerateResult result;
+    result.text = std::move(text_);
+    result.ids = std::move(ids_);
+    result.finish_reason = finish_reason_;
+    result.usage = {prompt_tokens + cached_tokens, sampled_, cached_tokens};
+    GenerateTimings& t = result.timings;
+    t.total_ms = milliseconds(last_token_ - start);
+    t.ttft_ms = milliseconds(first_token_ - start);
+    t.queue_ms = queued_seconds_ * 1e3;
+    t.prefill_ms = std::max(0.0, t.ttft_ms - t.queue_ms);
+    t.decode_ms = t.total_ms - t.ttft_ms;
+    if (sampled_ > 1) t.tpot_ms = t.decode_ms / static_cast<double>(sampled_ - 1);
+    return result;
+  }
+
+ private:
+  std::nullopt_t end(FinishReason reason) {
+    finish_reason_ = reason;
+    emit(matcher_.finish());
+    last_token_ = Clock::now();
+    const std::lock_guard lock(stream_->mutex);
+    stream_->done = true;
+    stream_->changed.notify_all();
+    return std::nullopt;
+  }
+
+  void emit(const std::string& text) {
+    if (text.empty()) return;
+    text_ += text;
+    const std::lock_guard lock(stream_->mutex);
+    stream_->text += text;
+    stream_->changed.notify_all();
+  }
+
+  const Tokenizer& tokenizer_;
+  Sampler sampler_;
+  StopMatcher matcher_;
+  std::vector<TokenId> stop_ids_;
+  std::size_t max_new_tokens_;
+  std::size_t vocab_;
+  std::shared_ptr<Stream> stream_;
+  std::string text_;
+  std::vector<TokenId> ids_;
+  std::size_t sampled_ = 0;
+  FinishReason finish_reason_ = FinishReason::kLength;
+  double queued_seconds_ = 0;
+  Clock::time_point first_token_{};
+  Clock::time_point last_token_{};
+};
+
+// Hands text to on_text until no more comes. A job that ends without its last step (cancelled, failed) sets only the future, so that is
+// looked at every 20 ms.
+void forward_text(Stream& stream, const std::future<JobOutput>& output, const std::function<void(std::string_view)>& on_text) {
+  std::unique_lock lock(stream.mutex);
+  while (true) {
+    while (!stream.done && stream.text.empty()) {
+      stream.changed.wait_for(lock, std::chrono::milliseconds(20));
+      if (output.wait_for(std::chrono::seconds(0)) == std::future_status::ready) stream.done = true;
+    }
+    if (stream.text.empty()) return;
+    const std::string text = std::exchange(stream.text, {});
+    lock.unlock();
+    if (on_text) on_text(text);
+    lock.lock();
+  }
+}
+
+void check(const Engine& engine, const GenerateRequest& request, std::size_t cached) {
+  if (request.prompt.empty()) throw Error(ErrorCode::kInvalidArgument, "the prompt has no tokens");
+  const std::size_t context = engine.config().context;
+  const std::size_t prompt = request.prompt.size() + cached;
+  if (prompt > context || request.max_new_tokens > context - prompt) {
+    throw Error(ErrorCode::kInvalidArgument, "the prompt has " + std::to_string(prompt) + " tokens and " +
+                                                 std::to_string(request.max_new_tokens) +
+                                                 " new ones were asked for, but the model's context is " + std::to_string(context));
+  }
+}
+
+}  // namespace
+
+std::string_view finish_reason_name(FinishReason reason) noexcept { return reason == FinishReason::kStop ? "stop" : "length"; }
+
+GenerateResult generate(Engine& engine, const Tokenizer& tokenizer, GenerateRequest request) {
+  const Clock::time_point start = Clock::now();
+  std::size_t cached = 0;
+  for (const Segment& segment : request.context) cached += segment.length;
+  check(engine, request, cached);
+  const std::size_t prompt_tokens = request.prompt.size();
+  if (request.max_new_tokens == 0) {
+    validate(request.sampling);
+    GenerateResult result;
+    result.usage = {prompt_tokens + cached, 0, cached};
+    return result;
+  }
+
+  auto stream = std::make_shared<Stream>();
+  auto decoder = std::make_shared<Decoder>(tokenizer, request, stream);
+  decoder->set_vocab(engine.config().vocab);
+  std::stop_source stop;
+  const std::stop_callback stop_with_caller(request.cancel, [&stop] { stop.request_stop(); });
+
+  Job job;
+  job.context = std::move(request.context);
+  job.tokens = std::move(request.prompt);
+  job.runs = std::move(request.runs);
+  job.wants.logits = Wants::Logits::kLast;
+  job.priority = request.priority;
+  job.deadline = request.deadline;
+  job.cancel = stop.get_token();
+  job.max_slots = prompt_tokens + cached + request.max_new_tokens;
+  for (const Segment& segment : job.context) {
+    job.max_slots = std::max(job.max_slots, segment.slot + segment.length + prompt_tokens + request.max_new_tokens);
+  }
+  job.next = [decoder](const JobOutput& step) { return decoder->step(step); };
+
+  std::future<JobOutput> output = engine.submit(std::move(job));
+  try {
+    forward_text(*stream, output, request.on_text);
+  } catch (...) {
+    stop.request_stop();
+    output.wait();
+    throw;
+  }
+  output.get();
+  return decoder->take(start, prompt_tokens, cached);
+}
+
+}  // namespace gritstone

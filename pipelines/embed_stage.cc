@@ -1,0 +1,142 @@
+#include "pipelines/embed_stage.h"
+
+#include <algorithm>
+#include <chrono>
+
+#include "base/error.h"
+#include "retriever/passage_text.h"
+#include "retriever/whitening.h"
+
+namespace gritstone {
+namespace {
+
+constexpr std::size_t kBatch = 64;
+// A commit syncs the disk: often enough that a killed run loses seconds, seldom enough that it costs nothing.
+constexpr auto kCommitEvery = std::chrono::seconds(5);
+
+class Stage {
+ public:
+  Stage(WriteJob& job, const std::string& collection, const EmbedStageOptions& options, EmbedStageResult& result)
+      : job_(job), collection_(collection), options_(options), result_(result) {}
+
+  void set_total(std::size_t total) { total_ = total; }
+
+  // Rows of the chunks' texts; `statistics` null: as they come from the model.
+  std::vector<float> embed(const GritEmbedder& embedder, std::span<const PendingChunk> chunks) {
+    std::vector<float> rows(chunks.size() * embedder.dim());
+    for (std::size_t first = 0; first < chunks.size(); first += kBatch) {
+      const auto part = chunks.subspan(first, std::min(kBatch, chunks.size() - first));
+      std::vector<std::string> texts;
+      for (const PendingChunk& chunk : part) texts.push_back(passage_text(chunk.heading_path, chunk.text));
+      EmbedRequest request;
+      request.texts = texts;
+      request.bulk = true;
+      request.cancel = options_.stop;
+      const EmbedResult done =
+          embedder.embed(request, MatrixView<float>(rows.data() + first * embedder.dim(), part.size(), embedder.dim()));
+      for (const std::size_t tokens : done.tokens) result_.tokens += tokens;
+      result_.chunks += part.size();
+      result_.truncated += done.truncated();
+      if (options_.on_progress) options_.on_progress(result_.chunks, total_, result_.tokens);
+    }
+    return rows;
+  }
+
+  void put(std::span<const PendingChunk> chunks, const std::vector<float>& rows, std::size_t dim) {
+    std::vector<ChunkId> ids;
+    for (const PendingChunk& chunk : chunks) ids.push_back(chunk.id);
+    job_.put_embeddings(collection_, ids, MatrixView<const float>(rows.data(), chunks.size(), dim));
+  }
+
+ private:
+  WriteJob& job_;
+  const std::string& collection_;
+  const EmbedStageOptions& options_;
+  EmbedStageResult& result_;
+  std::size_t total_ = 0;
+};
+
+// Every stride-th pending chunk, at most kStatisticsSample.
+std::vector<PendingChunk> sample_pending(WriteJob& job, const std::string& collection, std::size_t pending) {
+  const std::size_t stride = (pending + kStatisticsSample - 1) / kStatisticsSample;
+  std::vector<PendingChunk> sample;
+  ChunkId after = 0;
+  std::size_t index = 0;
+  while (true) {
+    std::vector<PendingChunk> page = job.pending_embeddings(collection, 1024, after);
+    if (page.empty()) return sample;
+    after = page.back().id;
+    for (PendingChunk& chunk : page) {
+      if (index++ % stride == 0) sample.push_back(std::move(chunk));
+    }
+  }
+}
+
+std::size_t count_pending(WriteJob& job, const std::string& collection) {
+  std::size_t count = 0;
+  ChunkId after = 0;
+  while (true) {
+    const std::vector<PendingChunk> page = job.pending_embeddings(collection, 4096, after);
+    if (page.empty()) return count;
+    count += page.size();
+    after = page.back().id;
+  }
+}
+
+bool must_refreeze(const EmbedderManifest& manifest, std::size_t pending, std::size_t embedded) {
+  if (!manifest.statistics || manifest.statistics->samples >= kStatisticsFirm) return false;
+  return pending > 0 && pending + embedded >= manifest.statistics->samples * kRefreezeGrowth;
+}
+
+}  // namespace
+
+EmbedStageResult embed_pending(WriteJob& job, const CollectionInfo& collection, const ModelParts& parts, EmbedderManifest& manifest,
+                               const EmbedStageOptions& options) {
+  EmbedStageResult result;
+  std::size_t pending = count_pending(job, collection.name);
+  if (pending == 0) return result;
+  if (must_refreeze(manifest, pending, collection.chunks - std::min(pending, collection.chunks))) {
+    job.drop_embeddings(collection.name);
+    manifest.statistics.reset();
+    pending = count_pending(job, collection.name);
+  }
+  Stage stage(job, collection.name, options, result);
+  stage.set_total(pending);
+
+  if (manifest.wants_statistics && !manifest.statistics) {
+    const std::vector<PendingChunk> sample = sample_pending(job, collection.name, pending);
+    const auto embedder = make_embedder(parts, manifest);
+    std::vector<float> rows = stage.embed(*embedder, sample);
+    const MatrixView<float> view(rows.data(), sample.size(), embedder->dim());
+    manifest.statistics = manifest.options.pooling == Pooling::kRouting ? mean_and_deviation(view)
+                                                                        : mean_and_components(view, components_for(sample.size()));
+    for (std::size_t i = 0; i < sample.size(); ++i) manifest.statistics->apply(view.row(i));
+    job.set_manifest(collection.name, manifest_to_json(manifest));
+    stage.put(sample, rows, embedder->dim());
+    job.commit();
+    result.statistics_frozen = true;
+  }
+
+  const auto embedder = make_embedder(parts, manifest);
+  auto last_commit = std::chrono::steady_clock::now();
+  while (true) {
+    // Stored batch by batch, so what is pending shrinks and needs no cursor.
+    const std::vector<PendingChunk> batch = job.pending_embeddings(collection.name, kBatch);
+    if (batch.empty()) break;
+    try {
+      stage.put(batch, stage.embed(*embedder, batch), embedder->dim());
+    } catch (const Error& error) {
+      if (error.code() == ErrorCode::kCancelled) job.commit();
+      throw;
+    }
+    const auto now = std::chrono::steady_clock::now();
+    if (now - last_commit >= kCommitEvery) {
+      job.commit();
+      last_commit = now;
+    }
+  }
+  job.commit();
+  return result;
+}
+
+}  // namespace gritstone

@@ -1,0 +1,39 @@
+// Vectors for the chunks that have none: resumable, and with the collection's statistics frozen before the first is stored.
+#pragma once
+
+#include <cstddef>
+#include <functional>
+#include <stop_token>
+#include <string>
+
+#include "index/store.h"
+#include "pipelines/embedder_setup.h"
+
+namespace gritstone {
+
+struct EmbedStageResult {
+  std::size_t chunks = 0;
+  std::size_t tokens = 0;
+  std::size_t truncated = 0;    // chunks of which the embedder's token limit cut a part
+  bool statistics_frozen = false;  // in this run
+};
+
+struct EmbedStageOptions {
+  std::function<void(std::size_t done, std::size_t total, std::size_t tokens)> on_progress;
+  std::stop_token stop;
+};
+
+// Rows that statistics are computed from, spread evenly over the collection.
+inline constexpr std::size_t kStatisticsSample = 1024;
+// Statistics from fewer rows than this are taken anew, and the collection re-embedded, once it has grown to kRefreezeGrowth times their
+// sample: a collection that begins with one page must not keep that page's mean.
+inline constexpr std::size_t kStatisticsFirm = 256;
+inline constexpr std::size_t kRefreezeGrowth = 4;
+
+// Embeds what is pending, committing every few hundred chunks, so that a killed run goes on where it was. The manifest must already be
+// checked (resolve_manifest); it is stored again if statistics are frozen. Ends with committed vectors; the caller publishes them.
+// Throws Error: kCancelled (what was committed stays); what embedder and job throw.
+EmbedStageResult embed_pending(WriteJob& job, const CollectionInfo& collection, const ModelParts& parts, EmbedderManifest& manifest,
+                               const EmbedStageOptions& options);
+
+}  // namespace gritstone

@@ -1,0 +1,131 @@
+#include "retriever/grit_embedder.h"
+
+#include <algorithm>
+#include <deque>
+#include <utility>
+
+#include "base/error.h"
+#include "retriever/grit_format.h"
+#include "retriever/pooling.h"
+
+namespace gritstone {
+namespace {
+
+std::shared_ptr<const KvSpan> slice_span(const std::shared_ptr<const KvSpan>& whole, std::size_t first, std::size_t count) {
+  if (whole == nullptr || (first == 0 && count == whole->tokens)) return whole;
+  auto part = std::make_shared<KvSpan>();
+  part->type = whole->type;
+  part->layers = whole->layers;
+  part->tokens = count;
+  part->row_bytes = whole->row_bytes;
+  part->bytes.reserve(whole->layers * 2 * count * whole->row_bytes);
+  for (std::size_t layer = 0; layer < whole->layers; ++layer) {
+    for (const bool value : {false, true}) {
+      const std::uint8_t* row = whole->row(layer, value, first);
+      part->bytes.insert(part->bytes.end(), row, row + count * whole->row_bytes);
+    }
+  }
+  return part;
+}
+
+}  // namespace
+
+struct GritEmbedder::Pending {
+  EmbedTokens format;
+  std::size_t tokens = 0;
+  std::future<JobOutput> output;
+};
+
+GritEmbedder::GritEmbedder(Engine& engine, const Tokenizer& tokenizer, EmbedOptions options, std::optional<EmbedStatistics> statistics)
+    : engine_(engine),
+      tokenizer_(tokenizer),
+      options_(std::move(options)),
+      statistics_(std::move(statistics)),
+      layer_(options_.layer.value_or(engine.config().layers)),
+      dim_(embedding_dim(options_, engine.config())) {
+  validate(options_, engine.config());
+  if (statistics_ && statistics_->mean.size() != dim_) {
+    throw Error(ErrorCode::kInvalidArgument,
+                "the statistics have " + std::to_string(statistics_->mean.size()) + " columns, the embeddings " + std::to_string(dim_));
+  }
+}
+
+EmbedResult GritEmbedder::embed(const EmbedRequest& request, MatrixView<float> out) const {
+  const std::size_t n = request.texts.size();
+  if (out.rows != n || out.cols != dim_) {
+    throw Error(ErrorCode::kInvalidArgument, "the output is [" + std::to_string(out.rows) + ", " + std::to_string(out.cols) +
+                                                 "], expected [" + std::to_string(n) + ", " + std::to_string(dim_) + "]");
+  }
+  const bool text_seen_as_in_prompts = options_.pooling == Pooling::kMean || options_.pooling == Pooling::kWeightedMean;
+  if (request.keep_spans && (!text_seen_as_in_prompts || layer_ != engine_.config().layers)) {
+    throw Error(ErrorCode::kInvalidArgument, "KV spans can be kept with mean or weighted-mean pooling after the last layer, not with " +
+                                                 std::string(pooling_name(options_.pooling)) + " after layer " + std::to_string(layer_));
+  }
+
+  EmbedResult result;
+  result.tokens.resize(n);
+  result.cut.resize(n);
+  if (request.keep_spans) result.spans.resize(n);
+  std::deque<Pending> in_flight;
+  std::size_t next = 0;
+  // On an error the futures still in flight are dropped; the engine finishes or cancels their jobs on its own.
+  for (std::size_t row = 0; row < n; ++row) {
+    while (next < n && in_flight.size() < kJobsInFlight) in_flight.push_back(submit(request, request.texts[next++]));
+    Pending pending = std::move(in_flight.front());
+    in_flight.pop_front();
+    const JobOutput output = pending.output.get();
+    pool(pending, output, out.row(row));
+    result.cut[row] = pending.format.cut;
+    result.tokens[row] = pending.tokens;
+    if (request.keep_spans) result.spans[row] = slice_span(output.kv, pending.format.text_first, pending.format.text_count);
+  }
+  return result;
+}
+
+GritEmbedder::Pending GritEmbedder::submit(const EmbedRequest& request, const std::string& text) const {
+  const std::string& instruction = request.instruction.empty() ? options_.query_instruction : request.instruction;
+  Pending pending;
+  pending.format = format_for_embedding(tokenizer_, options_, request.role, instruction, text, engine_.config().context);
+  pending.tokens = pending.format.text_count;
+  Job job;
+  job.tokens = pending.format.tokens;
+  job.attention = options_.attention;
+  job.wants.normed_after = layer_;
+  job.wants.router = options_.pooling == Pooling::kRouting;
+  job.wants.kv = request.keep_spans;
+  job.priority = request.bulk ? Priority::kBulk : Priority::kInteractive;
+  job.cancel = request.cancel;
+  pending.output = engine_.submit(std::move(job));
+  return pending;
+}
+
+void GritEmbedder::pool(const Pending& pending, const JobOutput& output, std::span<float> row) const {
+  const EmbedTokens& f = pending.format;
+  if (options_.pooling == Pooling::kRouting) {
+    if (output.router.size() < layer_ || output.tokens <= f.pool_last) {
+      throw Error(ErrorCode::kDevice, "the engine returned router probabilities of " + std::to_string(output.router.size()) +
+                                          " layers, expected " + std::to_string(layer_));
+    }
+    gather_routing(std::span(output.router).first(layer_), engine_.config().experts, f.pool_last, row);
+  } else {
+    if (output.normed.size() != f.tokens.size() * dim_) {
+      throw Error(ErrorCode::kDevice, "the engine returned " + std::to_string(output.normed.size()) + " hidden values, expected " +
+                                          std::to_string(f.tokens.size() * dim_));
+    }
+    const MatrixView<const float> states(output.normed.data(), f.tokens.size(), dim_);
+    switch (options_.pooling) {
+      case Pooling::kLast:
+        std::copy_n(states.row(f.pool_last).begin(), dim_, row.begin());
+        break;
+      case Pooling::kWeightedMean:
+        pool_weighted_mean(states, f.text_first, f.text_count, row);
+        break;
+      default:
+        pool_mean(states, f.text_first, f.text_count, row);
+    }
+  }
+  if (!normalise_l2(row)) throw Error(ErrorCode::kDevice, "an embedding is zero or not finite");
+  if (statistics_) statistics_->apply(row);
+}
+
+}  // namespace gritstone

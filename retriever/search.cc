@@ -1,0 +1,254 @@
+#include "retriever/search.h"
+
+#include <algorithm>
+#include <chrono>
+#include <map>
+#include <set>
+
+#include "base/error.h"
+#include "retriever/near_duplicates.h"
+#include "retriever/passage_text.h"
+#include "retriever/pooling.h"
+
+namespace gritstone {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+// Adds the time until its end to a timing.
+class Timed {
+ public:
+  explicit Timed(double& milliseconds) : milliseconds_(milliseconds), start_(Clock::now()) {}
+  Timed(const Timed&) = delete;
+  Timed& operator=(const Timed&) = delete;
+  ~Timed() { milliseconds_ += std::chrono::duration<double, std::milli>(Clock::now() - start_).count(); }
+
+ private:
+  double& milliseconds_;
+  Clock::time_point start_;
+};
+
+class Searcher {
+ public:
+  Searcher(const Snapshot& snapshot, const Embedder* embedder, std::string_view query, const SearchOptions& options)
+      : snapshot_(snapshot), embedder_(embedder), query_(query), options_(options) {}
+
+  SearchResult run() {
+    {
+      const Timed total(result_.timings.total_ms);
+      prepare();
+      // Limits per document and duplicates eat candidates, so widen until k hits are left or there are no more.
+      for (std::size_t depth = std::max<std::size_t>(64, options_.k * 4);; depth *= 4) {
+        if (options_.cancel.stop_requested()) throw Error(ErrorCode::kCancelled, "the search was cancelled");
+        const std::vector<FusedChunk> candidates = rank(depth);
+        result_.candidates = candidates.size();
+        select(candidates);
+        if (result_.hits.size() >= options_.k || exhausted_) break;
+      }
+    }
+    return std::move(result_);
+  }
+
+ private:
+  void prepare() {
+    const CollectionInfo& info = snapshot_.info();
+    const bool wants_dense = options_.mode != SearchMode::kBm25;
+    if (options_.mode == SearchMode::kDense) {
+      if (embedder_ == nullptr) throw Error(ErrorCode::kInvalidArgument, "dense search needs a model");
+      if (info.embedded_chunks == 0 && info.chunks > 0) {
+        throw Error(ErrorCode::kInvalidArgument,
+                    "collection \"" + info.name + "\" has no vectors yet; embed it first: gritstone index PATH -c " + info.name);
+      }
+    }
+    use_dense_ = wants_dense && embedder_ != nullptr && info.chunks > 0 &&
+                 !(options_.mode == SearchMode::kFused && options_.dense_weight == 0 && options_.fusion == FusionKind::kConvex);
+    result_.vectors_incomplete = use_dense_ && info.embedded_chunks < info.chunks;
+    if (!use_dense_) return;
+    {
+      const Timed timed(result_.timings.embed_ms);
+      query_vector_.resize(embedder_->dim());
+      const std::string text(query_);
+      EmbedRequest request;
+      request.texts = std::span(&text, 1);
+      request.role = TextRole::kQuery;
+      request.instruction = options_.instruction;
+      request.cancel = options_.cancel;
+      embedder_->embed(request, MatrixView<float>(query_vector_.data(), 1, query_vector_.size()));
+    }
+    const Timed timed(result_.timings.vector_ms);
+    vectors_ = snapshot_.vectors();
+    if (vectors_ != nullptr && vectors_->dim() != embedder_->dim()) {
+      throw Error(ErrorCode::kInvalidArgument, "collection \"" + info.name + "\" has vectors of " + std::to_string(vectors_->dim()) +
+                                                   " columns, the embedder gives " + std::to_string(embedder_->dim()));
+    }
+    if (vectors_ != nullptr && !options_.filter.empty()) allowed_ = snapshot_.matching_chunks(options_.filter);
+  }
+
+  std::vector<FusedChunk> rank(std::size_t depth) {
+    std::vector<ScoredChunk> by_words;
+    if (options_.mode != SearchMode::kDense) {
+      const Timed timed(result_.timings.bm25_ms);
+      by_words = snapshot_.bm25(query_, depth, options_.filter);
+    }
+    std::vector<ScoredChunk> by_vector;
+    if (use_dense_ && vectors_ != nullptr) {
+      const Timed timed(result_.timings.vector_ms);
+      by_vector = vectors_->search(query_vector_, depth, allowed_ ? &*allowed_ : nullptr);
+    }
+    exhausted_ = by_words.size() < depth && by_vector.size() < depth;
+    if (options_.mode == SearchMode::kFused && use_dense_) complete(by_words, by_vector);
+    const Timed timed(result_.timings.fuse_ms);
+    const double weight = options_.mode == SearchMode::kDense ? 1.0 : use_dense_ ? options_.dense_weight : 0.0;
+    std::vector<FusedChunk> fused = fuse(by_words, by_vector, options_.fusion, weight);
+    // With one list the score shown is that list's own.
+    if (options_.mode == SearchMode::kBm25) {
+      for (FusedChunk& c : fused) c.score = static_cast<double>(c.bm25.value_or(0.0f));
+    } else if (options_.mode == SearchMode::kDense) {
+      for (FusedChunk& c : fused) c.score = static_cast<double>(c.dense.value_or(-1.0f));
+    }
+    return fused;
+  }
+
+  // Gives each candidate of one list its score of the other, so that fusion compares like with like.
+  void complete(std::vector<ScoredChunk>& by_words, std::vector<ScoredChunk>& by_vector) {
+    std::set<ChunkId> has_words;
+    std::set<ChunkId> has_vector;
+    for (const ScoredChunk& c : by_words) has_words.insert(c.id);
+    for (const ScoredChunk& c : by_vector) has_vector.insert(c.id);
+    std::vector<ChunkId> missing_words;
+    for (const ScoredChunk& c : by_vector) {
+      if (!has_words.contains(c.id)) missing_words.push_back(c.id);
+    }
+    const std::size_t from_words = by_words.size();
+    if (!missing_words.empty()) {
+      const Timed timed(result_.timings.bm25_ms);
+      const std::vector<float> scores = snapshot_.bm25_scores(query_, missing_words);
+      for (std::size_t i = 0; i < missing_words.size(); ++i) {
+        if (scores[i] > 0) by_words.push_back({missing_words[i], scores[i]});
+      }
+    }
+    std::vector<ChunkId> without_vector;
+    {
+      const Timed timed(result_.timings.vector_ms);
+      for (std::size_t i = 0; i < from_words; ++i) {
+        const ChunkId id = by_words[i].id;
+        if (has_vector.contains(id)) continue;
+        const std::vector<float> row = vectors_ != nullptr ? vectors_->row(id) : std::vector<float>{};
+        if (row.size() == query_vector_.size()) {
+          by_vector.push_back({id, static_cast<float>(dot(row, query_vector_))});
+        } else {
+          without_vector.push_back(id);
+        }
+      }
+    }
+    if (without_vector.size() > options_.embed_on_demand) without_vector.resize(options_.embed_on_demand);
+    embed_on_demand(without_vector, by_vector);
+  }
+
+  void embed_on_demand(const std::vector<ChunkId>& ids, std::vector<ScoredChunk>& by_vector) {
+    const Timed timed(result_.timings.embed_ms);
+    std::vector<std::string> texts;
+    std::vector<ChunkId> fresh;
+    for (const ChunkId id : ids) {
+      if (on_demand_.contains(id)) continue;
+      const std::optional<ChunkRecord> chunk = read(id);
+      if (!chunk) continue;
+      texts.push_back(passage_text(chunk->heading_path, chunk->text));
+      fresh.push_back(id);
+    }
+    if (!fresh.empty()) {
+      std::vector<float> rows(fresh.size() * embedder_->dim());
+      EmbedRequest request;
+      request.texts = texts;
+      request.cancel = options_.cancel;
+      embedder_->embed(request, MatrixView<float>(rows.data(), fresh.size(), embedder_->dim()));
+      for (std::size_t i = 0; i < fresh.size(); ++i) {
+        const std::span<const float> row(rows.data() + i * embedder_->dim(), embedder_->dim());
+        on_demand_[fresh[i]] = static_cast<float>(dot(row, query_vector_));
+      }
+      result_.embedded_on_demand += fresh.size();
+    }
+    for (const ChunkId id : ids) {
+      if (const auto it = on_demand_.find(id); it != on_demand_.end()) by_vector.push_back({id, it->second});
+    }
+  }
+
+  // Absent if its row is damaged: such text must not be shown or put before a model.
+  std::optional<ChunkRecord> read(ChunkId id) {
+    try {
+      return snapshot_.chunk(id);
+    } catch (const Error& error) {
+      if (error.code() != ErrorCode::kDamagedData) throw;
+      damaged_.insert(id);
+      result_.damaged_chunks = damaged_.size();
+      return std::nullopt;
+    }
+  }
+
+  void select(const std::vector<FusedChunk>& candidates) {
+    const Timed timed(result_.timings.fuse_ms);
+    result_.hits.clear();
+    result_.collapsed = 0;
+    std::map<DocumentId, std::size_t> per_document;
+    std::vector<TextSketch> kept;
+    for (const FusedChunk& c : candidates) {
+      if (result_.hits.size() == options_.k) break;
+      std::optional<ChunkRecord> chunk = read(c.id);
+      if (!chunk) continue;
+      if (options_.max_per_document > 0 && per_document[chunk->document] >= options_.max_per_document) continue;
+      if (options_.collapse_duplicates) {
+        TextSketch sketch(chunk->text);
+        const bool known =
+            std::any_of(kept.begin(), kept.end(), [&](const TextSketch& other) { return sketch.containment(other) >= kNearDuplicate; });
+        if (known) {
+          ++result_.collapsed;
+          continue;
+        }
+        kept.push_back(std::move(sketch));
+      }
+      ++per_document[chunk->document];
+      result_.hits.push_back({result_.hits.size() + 1, c.score, c.bm25, c.dense, c.bm25_rank, c.dense_rank, std::move(*chunk)});
+    }
+  }
+
+  const Snapshot& snapshot_;
+  const Embedder* embedder_;
+  std::string_view query_;
+  const SearchOptions& options_;
+  SearchResult result_;
+  bool use_dense_ = false;
+  bool exhausted_ = false;
+  std::vector<float> query_vector_;
+  std::shared_ptr<const VectorIndex> vectors_;
+  std::optional<std::vector<ChunkId>> allowed_;
+  std::map<ChunkId, float> on_demand_;
+  std::set<ChunkId> damaged_;
+};
+
+}  // namespace
+
+SearchMode parse_search_mode(std::string_view name) {
+  for (const SearchMode mode : {SearchMode::kFused, SearchMode::kDense, SearchMode::kBm25}) {
+    if (search_mode_name(mode) == name) return mode;
+  }
+  throw Error(ErrorCode::kInvalidArgument, "unknown mode \"" + std::string(name) + "\", expected one of fused, dense, bm25");
+}
+
+std::string_view search_mode_name(SearchMode mode) noexcept {
+  switch (mode) {
+    case SearchMode::kFused:
+      return "fused";
+    case SearchMode::kDense:
+      return "dense";
+    case SearchMode::kBm25:
+      return "bm25";
+  }
+  return "fused";
+}
+
+SearchResult search(const Snapshot& snapshot, const Embedder* embedder, std::string_view query, const SearchOptions& options) {
+  if (options.k == 0) throw Error(ErrorCode::kInvalidArgument, "k is 0, expected at least 1");
+  return Searcher(snapshot, embedder, query, options).run();
+}
+
+}  // namespace gritstone

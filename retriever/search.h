@@ -1,0 +1,69 @@
+// A query against one snapshot of a collection.
+#pragma once
+
+#include <cstddef>
+#include <optional>
+#include <stop_token>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "index/store.h"
+#include "retriever/embedder.h"
+#include "retriever/fusion.h"
+
+namespace gritstone {
+
+enum class SearchMode { kFused, kDense, kBm25 };
+SearchMode parse_search_mode(std::string_view name);  // fused, dense, bm25; throws Error(kInvalidArgument)
+std::string_view search_mode_name(SearchMode mode) noexcept;
+
+struct SearchOptions {
+  SearchMode mode = SearchMode::kFused;
+  std::size_t k = 10;
+  Filter filter;
+  FusionKind fusion = FusionKind::kConvex;
+  double dense_weight = kDenseWeightUntuned;
+  std::size_t max_per_document = 3;  // 0: no limit
+  bool collapse_duplicates = true;
+  // Fused search without stored vectors embeds so many of BM25's best (each costs a forward pass of up to 256 tokens).
+  std::size_t embed_on_demand = 12;
+  std::string instruction;  // of the query; empty: the embedder's own
+  std::stop_token cancel;
+};
+
+struct SearchHit {
+  std::size_t rank = 0;  // 1-based
+  double score = 0;      // of the mode: fused 0..1, cosine, or BM25
+  std::optional<float> bm25;
+  std::optional<float> dense;  // cosine
+  std::size_t bm25_rank = 0;   // among all candidates, before the limits per document; 0: not ranked
+  std::size_t dense_rank = 0;
+  ChunkRecord chunk;
+};
+
+struct SearchTimings {
+  double embed_ms = 0;  // the query, and candidates on demand
+  double bm25_ms = 0;
+  double vector_ms = 0;
+  double fuse_ms = 0;  // fusion, reading the chunks, limits
+  double total_ms = 0;
+};
+
+struct SearchResult {
+  std::vector<SearchHit> hits;
+  SearchTimings timings;
+  std::size_t candidates = 0;
+  std::size_t embedded_on_demand = 0;
+  std::size_t collapsed = 0;       // near duplicates left out
+  std::size_t damaged_chunks = 0;  // left out because their row hash differs: `collection verify` tells more
+  // Some chunks have no vector yet, so dense ranks are of a part only.
+  bool vectors_incomplete = false;
+};
+
+// embedder may be null: then fused search is BM25 alone. `embedder` must be the one of the collection's manifest.
+// Thread-safe as `snapshot` is. Throws Error: kInvalidArgument (k 0, dense without embedder or without any vector); kCancelled; what the
+// snapshot and the embedder throw.
+SearchResult search(const Snapshot& snapshot, const Embedder* embedder, std::string_view query, const SearchOptions& options);
+
+}  // namespace gritstone
