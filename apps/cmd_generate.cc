@@ -26,7 +26,7 @@ struct GenerateOptions {
   bool ignore_eos = false;
 };
 
-GenerateRequest make_request(Session& session, const GenerateOptions& options, const std::string& text) {
+GenerateRequest make_request(CliSession& session, const GenerateOptions& options, const std::string& text) {
   const Tokenizer& tokenizer = session.tokenizer();
   GenerateRequest request;
   request.max_new_tokens = options.tokens;
@@ -76,7 +76,7 @@ void print_json(const GenerateResult& result) {
   json.end_object().end_object().print();
 }
 
-int run(Session& session, const GenerateOptions& options) {
+int run(CliSession& session, const GenerateOptions& options) {
   if (options.prompt.empty() == options.file.empty()) throw Error(ErrorCode::kInvalidArgument, "give either -p PROMPT or -f FILE");
   const std::string text = options.file.empty() ? options.prompt : read_file(options.file, std::uint64_t{1} << 26);
   validate(options.sampling);
@@ -103,7 +103,7 @@ int run(Session& session, const GenerateOptions& options) {
 
 }  // namespace
 
-void add_generate_command(CLI::App& app, Session& session, CommandTable& table) {
+void add_generate_command(CLI::App& app, CliSession& session, CommandTable& table) {
   CLI::App* command = app.add_subcommand("generate", "Text from a prompt, without documents");
   auto options = std::make_shared<GenerateOptions>();
   command->add_option("-p,--prompt", options->prompt, "What to write about or to go on from");
@@ -115,7 +115,7 @@ void add_generate_command(CLI::App& app, Session& session, CommandTable& table) 
   command->add_flag("--special", options->special, "With --raw: texts like <|endoftext|> become their special token");
   command->add_flag("--ignore-eos", options->ignore_eos, "Goes on after the end token");
   add_sampling_options(*command, options->sampling);
-  session.add_options(*command, Session::kEngine);
+  session.add_options(*command, CliSession::kEngine);
   command->footer(
       "Examples:\n"
       "  gritstone generate -p \"Why is the sky blue?\" -n 100 -m model.gguf\n"

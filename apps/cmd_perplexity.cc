@@ -16,7 +16,7 @@ struct Options {
   std::size_t window = 512;
 };
 
-int run(Session& session, const Options& options) {
+int run(CliSession& session, const Options& options) {
   const std::string text = read_file(options.file, std::uint64_t{1} << 30);
   PerplexityOptions request;
   request.window = options.window;
@@ -37,12 +37,12 @@ int run(Session& session, const Options& options) {
 
 }  // namespace
 
-void add_perplexity_command(CLI::App& app, Session& session, CommandTable& table) {
+void add_perplexity_command(CLI::App& app, CliSession& session, CommandTable& table) {
   CLI::App* command = app.add_subcommand("perplexity", "How well the model predicts a text (llama.cpp's convention)");
   auto options = std::make_shared<Options>();
   command->add_option("-f,--file", options->file, "Text file")->required();
   command->add_option("--ctx", options->window, "Tokens in a window; the second half of each is scored")->capture_default_str();
-  session.add_options(*command, Session::kEngine);
+  session.add_options(*command, CliSession::kEngine);
   command->footer(
       "Examples:\n"
       "  gritstone perplexity -f wiki.test.raw -m model.gguf\n"

@@ -34,7 +34,7 @@ std::vector<TokenId> parse_ids(const std::vector<std::string>& texts) {
   return ids;
 }
 
-int decode(Session& session, const TokenizeOptions& options) {
+int decode(CliSession& session, const TokenizeOptions& options) {
   const std::vector<TokenId> ids = parse_ids(options.texts);
   const Tokenizer& tokenizer = session.tokenizer();
   for (const TokenId id : ids) {
@@ -53,7 +53,7 @@ int decode(Session& session, const TokenizeOptions& options) {
   return 0;
 }
 
-int encode(Session& session, const TokenizeOptions& options) {
+int encode(CliSession& session, const TokenizeOptions& options) {
   if (options.file.empty() == options.texts.empty()) throw Error(ErrorCode::kInvalidArgument, "give either a text or -f FILE");
   if (options.texts.size() > 1) throw Error(ErrorCode::kInvalidArgument, "give the text as one argument (quote it)");
   const std::string text = options.file.empty() ? options.texts.front() : read_file(options.file, kMaxTextBytes);
@@ -73,14 +73,14 @@ int encode(Session& session, const TokenizeOptions& options) {
 
 }  // namespace
 
-void add_tokenize_command(CLI::App& app, Session& session, CommandTable& table) {
+void add_tokenize_command(CLI::App& app, CliSession& session, CommandTable& table) {
   CLI::App* command = app.add_subcommand("tokenize", "Text to token ids, or back with --decode");
   auto options = std::make_shared<TokenizeOptions>();
   command->add_option("TEXT", options->texts, "The text, or with --decode the ids");
   command->add_option("-f,--file", options->file, "Reads the text from a file");
   command->add_flag("--special", options->special, "Texts like <|endoftext|> become their special token");
   command->add_flag("--decode", options->decode, "Prints the text of token ids");
-  session.add_options(*command, Session::kModel);
+  session.add_options(*command, CliSession::kModel);
   command->footer(
       "Examples:\n"
       "  gritstone tokenize \"Hello world\" -m model.gguf\n"

@@ -5,7 +5,7 @@
 #include <utility>
 #include <vector>
 
-#include "apps/session.h"
+#include "apps/cli_session.h"
 
 namespace CLI {
 class App;
@@ -24,17 +24,17 @@ class CommandTable {
   std::vector<std::pair<CLI::App*, Run>> entries_;
 };
 
-void add_index_command(CLI::App& app, Session& session, CommandTable& table);
-void add_search_command(CLI::App& app, Session& session, CommandTable& table);
-void add_ask_command(CLI::App& app, Session& session, CommandTable& table);
-void add_collection_commands(CLI::App& app, Session& session, CommandTable& table);
-void add_eval_commands(CLI::App& app, Session& session, CommandTable& table);
-void add_embed_command(CLI::App& app, Session& session, CommandTable& table);
-void add_generate_command(CLI::App& app, Session& session, CommandTable& table);
-void add_tokenize_command(CLI::App& app, Session& session, CommandTable& table);
-void add_perplexity_command(CLI::App& app, Session& session, CommandTable& table);
-void add_model_commands(CLI::App& app, Session& session, CommandTable& table);
-void add_bench_command(CLI::App& app, Session& session, CommandTable& table);
-void add_doctor_command(CLI::App& app, Session& session, CommandTable& table);
+void add_index_command(CLI::App& app, CliSession& session, CommandTable& table);
+void add_search_command(CLI::App& app, CliSession& session, CommandTable& table);
+void add_ask_command(CLI::App& app, CliSession& session, CommandTable& table);
+void add_collection_commands(CLI::App& app, CliSession& session, CommandTable& table);
+void add_eval_commands(CLI::App& app, CliSession& session, CommandTable& table);
+void add_embed_command(CLI::App& app, CliSession& session, CommandTable& table);
+void add_generate_command(CLI::App& app, CliSession& session, CommandTable& table);
+void add_tokenize_command(CLI::App& app, CliSession& session, CommandTable& table);
+void add_perplexity_command(CLI::App& app, CliSession& session, CommandTable& table);
+void add_model_commands(CLI::App& app, CliSession& session, CommandTable& table);
+void add_bench_command(CLI::App& app, CliSession& session, CommandTable& table);
+void add_doctor_command(CLI::App& app, CliSession& session, CommandTable& table);
 
 }  // namespace gritstone

@@ -3,9 +3,9 @@
 #include <filesystem>
 #include <new>
 
+#include "apps/cli_session.h"
 #include "apps/commands.h"
 #include "apps/interrupt.h"
-#include "apps/session.h"
 #include "apps/settings.h"
 #include "apps/terminal.h"
 #include "base/error.h"
@@ -13,7 +13,7 @@
 namespace gritstone {
 namespace {
 
-int run(CLI::App& app, const CommandTable& table, Session& session, int argc, char** argv) {
+int run(CLI::App& app, const CommandTable& table, CliSession& session, int argc, char** argv) {
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
@@ -36,7 +36,7 @@ int run(CLI::App& app, const CommandTable& table, Session& session, int argc, ch
 
 int main(int argc, char** argv) {
   using namespace gritstone;
-  Session session(install_signal_handling());
+  CliSession session(install_signal_handling());
   CLI::App app("Answers questions from your own documents, with one model that both retrieves and writes.", "gritstone");
   app.set_version_flag("--version", "gritstone " GRITSTONE_VERSION);
   app.require_subcommand(1);

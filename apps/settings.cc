@@ -9,7 +9,7 @@
 #include <string>
 #include <vector>
 
-#include "apps/session.h"
+#include "apps/cli_session.h"
 #include "base/checked_file.h"
 #include "base/error.h"
 

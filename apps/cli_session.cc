@@ -1,4 +1,4 @@
-#include "apps/session.h"
+#include "apps/cli_session.h"
 
 #include <CLI/CLI.hpp>
 #include <chrono>
@@ -27,7 +27,7 @@ std::filesystem::path default_store_path() {
 
 std::filesystem::path default_config_path() { return from_environment("XDG_CONFIG_HOME", ".config", "gritstone/config.toml"); }
 
-void Session::add_options(CLI::App& command, unsigned uses) {
+void CliSession::add_options(CLI::App& command, unsigned uses) {
   const char* group = "Common options";
   if (uses & kModel)
     command.add_option("-m,--model", options.model, "GGUF file, or directory with config.json and safetensors")->group(group);
@@ -57,11 +57,11 @@ void Session::add_options(CLI::App& command, unsigned uses) {
   command.add_option("--config", options.config, "Config file [~/.config/gritstone/config.toml]")->group(group);
 }
 
-void Session::check_stop() const {
+void CliSession::check_stop() const {
   if (stop_.stop_requested()) throw Error(ErrorCode::kCancelled, "interrupted");
 }
 
-const ModelFile& Session::model() {
+const ModelFile& CliSession::model() {
   if (!model_) {
     if (options.model.empty()) {
       throw Error(ErrorCode::kInvalidArgument,
@@ -72,12 +72,12 @@ const ModelFile& Session::model() {
   return *model_;
 }
 
-const Tokenizer& Session::tokenizer() {
+const Tokenizer& CliSession::tokenizer() {
   if (!tokenizer_) tokenizer_ = model().tokenizer();
   return *tokenizer_;
 }
 
-EngineOptions Session::engine_options() const {
+EngineOptions CliSession::engine_options() const {
   if (options.device == "cuda") throw Error(ErrorCode::kInvalidArgument, "--device cuda: this build has no CUDA backend");
   EngineOptions engine;
   engine.threads = options.threads;
@@ -87,7 +87,7 @@ EngineOptions Session::engine_options() const {
   return engine;
 }
 
-Engine& Session::engine() {
+Engine& CliSession::engine() {
   if (!engine_) {
     const auto start = std::chrono::steady_clock::now();
     const ModelFile& file = model();
@@ -100,31 +100,31 @@ Engine& Session::engine() {
   return *engine_;
 }
 
-std::filesystem::path Session::store_path() const {
+std::filesystem::path CliSession::store_path() const {
   return options.store.empty() ? default_store_path() : std::filesystem::path(options.store);
 }
 
-Store& Session::store(Store::Mode mode) {
+Store& CliSession::store(Store::Mode mode) {
   if (!store_) store_ = Store::open(store_path(), mode);
   return *store_;
 }
 
-void Session::note(std::string_view text) const {
+void CliSession::note(std::string_view text) const {
   if (options.quiet) return;
   if (progress_) progress_->clear();
   print_err(std::string(text) + "\n");
 }
 
-void Session::detail(std::string_view text) const {
+void CliSession::detail(std::string_view text) const {
   if (options.verbose) note(text);
 }
 
-void Session::warn(std::string_view text) const {
+void CliSession::warn(std::string_view text) const {
   if (progress_) progress_->clear();
   print_err("gritstone: warning: " + std::string(text) + "\n");
 }
 
-Progress& Session::progress() {
+Progress& CliSession::progress() {
   if (!progress_) progress_ = std::make_unique<Progress>(stderr_is_terminal() && !options.quiet);
   return *progress_;
 }

@@ -36,9 +36,9 @@ struct CommonOptions {
 };
 
 // Used from the main thread. Members that open something throw what that throws.
-class Session {
+class CliSession {
  public:
-  explicit Session(std::stop_token stop) : stop_(std::move(stop)) {}
+  explicit CliSession(std::stop_token stop) : stop_(std::move(stop)) {}
 
   CommonOptions options;
 
