@@ -64,8 +64,10 @@ void matmul(const MatmulTask& task) noexcept {
 }
 
 }  // namespace
+}  // namespace gritstone
 GS_TARGET_END
 
+namespace gritstone {
 const MatmulKernels& matmul_avx512() noexcept {
   static constexpr MatmulKernels kKernels{quantize_rows, matmul};
   return kKernels;

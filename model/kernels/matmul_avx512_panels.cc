@@ -99,6 +99,8 @@ void multiply_tile(const Tile& tile) noexcept {
       __m512i w[8];
       [&]<int... J>(std::integer_sequence<int, J...>) __attribute__((always_inline)) { ((w[J] = quad<F, J>(planes)), ...); }
       (std::make_integer_sequence<int, 8>{});
+      for (std::size_t i = 0; i < F.plane_bytes(); i += 64)
+        _mm_prefetch(reinterpret_cast<const char*>(planes + tile.prefetch + i), _MM_HINT_T0);
       planes += F.plane_bytes();
       __m512 s = d;
       __m512 m = dm;
@@ -129,34 +131,35 @@ template <Format F>
 constexpr std::array<panel::TileKernel, 8> kTiles = {multiply_tile<F, 1>, multiply_tile<F, 2>, multiply_tile<F, 3>, multiply_tile<F, 4>,
                                                      multiply_tile<F, 5>, multiply_tile<F, 6>, multiply_tile<F, 7>, multiply_tile<F, 8>};
 
+template <Format F>
+void run(const MatmulTask& task) noexcept {
+  panel::run_tiles(task, F, kTiles<F>.data(), kTiles<F>.size(), true);
+}
+
 }  // namespace
-GS_TARGET_END
 
 void matmul_panels_avx512(const MatmulTask& task) noexcept {
-  const auto run = [&](const Format& format, const std::array<panel::TileKernel, 8>& tiles) {
-    panel::run_tiles(task, format, tiles.data(), tiles.size(), true);
-  };
   switch (task.w->type) {
     case DType::kQ4_0:
-      return run(panel::kQ4_0, kTiles<panel::kQ4_0>);
+      return run<panel::kQ4_0>(task);
     case DType::kQ4_1:
-      return run(panel::kQ4_1, kTiles<panel::kQ4_1>);
+      return run<panel::kQ4_1>(task);
     case DType::kQ5_0:
-      return run(panel::kQ5_0, kTiles<panel::kQ5_0>);
+      return run<panel::kQ5_0>(task);
     case DType::kQ5_1:
-      return run(panel::kQ5_1, kTiles<panel::kQ5_1>);
+      return run<panel::kQ5_1>(task);
     case DType::kQ8_0:
-      return run(panel::kQ8_0, kTiles<panel::kQ8_0>);
+      return run<panel::kQ8_0>(task);
     case DType::kQ2_K:
-      return run(panel::kQ2_K, kTiles<panel::kQ2_K>);
+      return run<panel::kQ2_K>(task);
     case DType::kQ3_K:
-      return run(panel::kQ3_K, kTiles<panel::kQ3_K>);
+      return run<panel::kQ3_K>(task);
     case DType::kQ4_K:
-      return run(panel::kQ4_K, kTiles<panel::kQ4_K>);
+      return run<panel::kQ4_K>(task);
     case DType::kQ5_K:
-      return run(panel::kQ5_K, kTiles<panel::kQ5_K>);
+      return run<panel::kQ5_K>(task);
     case DType::kQ6_K:
-      return run(panel::kQ6_K, kTiles<panel::kQ6_K>);
+      return run<panel::kQ6_K>(task);
     case DType::kF32:
     case DType::kF16:
     case DType::kBF16:
@@ -165,4 +168,5 @@ void matmul_panels_avx512(const MatmulTask& task) noexcept {
 }
 
 }  // namespace gritstone
+GS_TARGET_END
 #endif

@@ -34,6 +34,14 @@ void fill_terms(const MatmulTask& task, const Format& format, std::size_t first,
   }
 }
 
+// Panels are read front to back but the hardware's prefetchers stop at every 4 KiB page. One tile: run 2 KiB ahead; the scale region of the
+// next panel lies between. Several: the last one brings in the next panel.
+std::size_t prefetch_distance(const Format& format, std::size_t cols, bool first, bool last) noexcept {
+  const std::size_t scales = format.scale_region(cols);
+  if (first && last) return scales + 2048;
+  return last ? format.panel_bytes(cols) - scales : 0;
+}
+
 }  // namespace
 
 void run_tiles(const MatmulTask& task, const Format& format, const TileKernel* kernels, std::size_t max_tile,
@@ -60,6 +68,7 @@ void run_tiles(const MatmulTask& task, const Format& format, const TileKernel* k
         const std::size_t tokens = std::min(tile, block_end - t);
         for (std::size_t i = 0; i < tokens; ++i) args.q[i] = task.x->q + row_of(task, t + i) * w.cols;
         args.terms = task.scratch + (t - block) * per_token;
+        args.prefetch = prefetch_distance(format, w.cols, t == block, t + tile >= block_end);
         args.y = task.y + t * task.y_stride + p * kPanelRows;
         kernels[tokens - 1](args);
       }

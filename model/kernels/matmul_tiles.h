@@ -17,6 +17,7 @@ struct Tile {
   std::size_t cols;
   const std::int8_t* q[kMaxTile];  // [cols] each
   const float* terms;              // [cols / 32][terms_per_group()][T], below
+  std::size_t prefetch;            // fetch the cache lines this many bytes beyond the planes in use
   float* y;
   std::size_t y_stride;
   std::size_t lanes;
