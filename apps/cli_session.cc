@@ -31,8 +31,8 @@ void CliSession::add_options(CLI::App& command, unsigned uses) {
   const char* group = "Common options";
   if (uses & kModel)
     command.add_option("-m,--model", options.model, "GGUF file, or directory with config.json and safetensors")->group(group);
+  if (uses & kThreads) command.add_option("-t,--threads", options.threads, "Threads; 0: all cores")->group(group)->capture_default_str();
   if ((uses & kEngine) == kEngine) {
-    command.add_option("-t,--threads", options.threads, "Threads; 0: all cores")->group(group)->capture_default_str();
     command.add_option("--device", options.device, "cpu, cuda or auto")
         ->group(group)
         ->check(CLI::IsMember({"cpu", "cuda", "auto"}))

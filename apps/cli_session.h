@@ -43,7 +43,7 @@ class CliSession {
   CommonOptions options;
 
   // Which of the common options a command understands; --json, -q, -v and --config always.
-  enum Uses : unsigned { kNothing = 0, kModel = 1, kEngine = 2 | kModel, kStore = 4, kCollection = 8 | kStore };
+  enum Uses : unsigned { kNothing = 0, kModel = 1, kThreads = 16, kEngine = 2 | kThreads | kModel, kStore = 4, kCollection = 8 | kStore };
   void add_options(CLI::App& command, unsigned uses);
 
   const std::stop_token& stop() const noexcept { return stop_; }

@@ -3,6 +3,8 @@
 #include <numeric>
 #include <utility>
 
+#include "model/safetensors_writer.h"
+
 namespace gritstone {
 
 std::vector<DumpTensor> forward_dump(Engine& engine, std::span<const TokenId> ids, Attention attention, std::stop_token cancel) {
@@ -28,6 +30,14 @@ std::vector<DumpTensor> forward_dump(Engine& engine, std::span<const TokenId> id
   }
   tensors.push_back({"logits", ids.size(), config.vocab, std::move(output.logits)});
   return tensors;
+}
+
+void write_dump(const std::filesystem::path& path, std::span<const DumpTensor> tensors) {
+  std::vector<SafetensorsEntry> entries;
+  for (const DumpTensor& tensor : tensors) entries.push_back({tensor.name, {tensor.rows, tensor.cols}});
+  SafetensorsWriter writer(path, entries);
+  for (const DumpTensor& tensor : tensors) writer.append(tensor.values);
+  writer.commit();
 }
 
 }  // namespace gritstone
