@@ -100,6 +100,15 @@ Engine& CliSession::engine() {
   return *engine_;
 }
 
+ModelParts CliSession::model_parts() {
+  ModelParts parts;
+  parts.config = &model().config();
+  parts.tokenizer = &tokenizer();
+  parts.engine = [this]() -> Engine& { return engine(); };
+  parts.hash = [this] { return model().hash(); };
+  return parts;
+}
+
 std::filesystem::path CliSession::store_path() const {
   return options.store.empty() ? default_store_path() : std::filesystem::path(options.store);
 }

@@ -13,6 +13,7 @@
 #include "model/engine.h"
 #include "model/model_file.h"
 #include "model/tokenizer.h"
+#include "pipelines/model_parts.h"
 
 namespace CLI {
 class App;
@@ -53,6 +54,8 @@ class CliSession {
   const ModelFile& model();
   const Tokenizer& tokenizer();
   Engine& engine();
+  // For pipelines: the weights are loaded, and the file hashed, only when they are asked for. Valid as long as the session.
+  ModelParts model_parts();
   // Engine options as the common options say. Throws Error(kInvalidArgument) for an unknown word or a device that this build lacks.
   EngineOptions engine_options() const;
   std::filesystem::path store_path() const;

@@ -7,6 +7,7 @@
 #include "apps/terminal.h"
 #include "base/checked_file.h"
 #include "base/error.h"
+#include "pipelines/embedder_setup.h"
 #include "retriever/grit_embedder.h"
 
 namespace gritstone {
@@ -37,18 +38,13 @@ std::vector<std::string> read_lines(const std::string& file) {
 }
 
 EmbedOptions embed_options(CliSession& session, const Options& options) {
-  EmbedOptions embed = default_embed_options(session.model().config());
-  if (!options.pooling.empty()) {
-    embed.pooling = parse_pooling(options.pooling);
-    // A pooling brings the attention it was made for, unless that is named too.
-    embed.attention = embed.pooling == Pooling::kMean ? Attention::kBidirectional : Attention::kCausal;
-  }
-  if (!options.attention.empty()) embed.attention = parse_attention(options.attention);
-  if (options.layer > 0) embed.layer = options.layer;
-  if (options.max_tokens > 0) embed.max_tokens = options.max_tokens;
-  if (options.raw) embed.format = EmbedFormat::kRaw;
-  validate(embed, session.model().config());
-  return embed;
+  EmbedOverrides overrides;
+  if (!options.pooling.empty()) overrides.pooling = parse_pooling(options.pooling);
+  if (!options.attention.empty()) overrides.attention = parse_attention(options.attention);
+  if (options.layer > 0) overrides.layer = options.layer;
+  if (options.max_tokens > 0) overrides.max_tokens = options.max_tokens;
+  if (options.raw) overrides.format = EmbedFormat::kRaw;
+  return resolve_embed_options(session.model().config(), overrides);
 }
 
 void print_rows(const std::vector<float>& rows, std::size_t dim) {
