@@ -9,8 +9,10 @@
 namespace gritstone {
 namespace {
 
-// A closing bracket, back-tick or ">" further away is none: keeps hostile lines ("[[[[...") linear.
+// A closing bracket, back-tick or ">" further away is none.
 constexpr std::size_t kReach = 1024;
+// Searches that found nothing may read this many times the line's length in all; then marks are plain text. Keeps 50 MB of "[" linear.
+constexpr std::size_t kSearchFactor = 8;
 constexpr int kMaxNesting = 4;
 
 bool is_space(char c) { return c == ' ' || c == '\t' || c == '\n' || c == '\r'; }
@@ -19,7 +21,8 @@ bool is_letter(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z')
 
 class InlineCopier {
  public:
-  InlineCopier(BlockBuilder& builder, std::string_view text) : builder_(builder), text_(text) {}
+  InlineCopier(BlockBuilder& builder, std::string_view text, std::size_t length)
+      : builder_(builder), text_(text), budget_(kSearchFactor * length + kReach) {}
 
   void copy(std::size_t from, std::size_t to, int nesting) {
     std::size_t start = from;  // of plain text not copied yet
@@ -86,7 +89,7 @@ class InlineCopier {
     std::size_t open = i;
     while (open < to && text_[open] == '`') ++open;
     const std::size_t ticks = open - i;
-    const std::size_t limit = std::min(to, open + kReach);
+    const std::size_t limit = may_search() ? std::min(to, open + kReach) : open;
     for (std::size_t at = open; at < limit;) {
       if (text_[at] != '`') {
         ++at;
@@ -102,6 +105,7 @@ class InlineCopier {
       }
       at = close;
     }
+    searched_in_vain(limit - open);
     return open;
   }
 
@@ -111,8 +115,11 @@ class InlineCopier {
     const char next = text_[i + 1];
     if (!is_letter(next) && next != '/' && next != '!') return i;
     const std::size_t limit = std::min(to, i + kReach);
-    const std::size_t close = text_.substr(0, limit).find('>', i);
-    if (close == std::string_view::npos) return i;
+    const std::size_t close = may_search() ? text_.substr(0, limit).find('>', i) : std::string_view::npos;
+    if (close == std::string_view::npos) {
+      searched_in_vain(limit - i);
+      return i;
+    }
     const std::string_view inside = text_.substr(i + 1, close - i - 1);
     if (inside.find("://") != std::string_view::npos && inside.find(' ') == std::string_view::npos) return i;
     if (inside.find('@') != std::string_view::npos && inside.find(' ') == std::string_view::npos) return i;
@@ -122,7 +129,7 @@ class InlineCopier {
   // Position of the bracket that closes the one at `open`, or npos.
   std::size_t closing(std::size_t open, std::size_t to, char left, char right) const {
     int depth = 0;
-    const std::size_t limit = std::min(to, open + kReach);
+    const std::size_t limit = may_search() ? std::min(to, open + kReach) : open;
     for (std::size_t i = open; i < limit; ++i) {
       if (text_[i] == '\\') {
         ++i;
@@ -132,6 +139,7 @@ class InlineCopier {
         return i;
       }
     }
+    searched_in_vain(limit - open);
     return std::string_view::npos;
   }
 
@@ -167,14 +175,19 @@ class InlineCopier {
     return opens || closes;
   }
 
+  // False: too much was searched in vain already.
+  bool may_search() const noexcept { return budget_ > 0; }
+  void searched_in_vain(std::size_t bytes) const noexcept { budget_ -= std::min(budget_, bytes); }
+
   BlockBuilder& builder_;
   std::string_view text_;
+  mutable std::size_t budget_;
 };
 
 }  // namespace
 
 void copy_markdown_inline(BlockBuilder& builder, std::string_view text, std::size_t from, std::size_t to) {
-  InlineCopier(builder, text).copy(from, to, 0);
+  InlineCopier(builder, text, to - from).copy(from, to, 0);
 }
 
 }  // namespace gritstone
