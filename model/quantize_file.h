@@ -20,8 +20,8 @@ struct QuantizeOptions {
 };
 
 // Writes `output` in llama.cpp's conventions: for llama models from a Hugging Face directory, q and k rows are permuted into interleaved
-// RoPE pairs. Metadata of a GGUF source is copied, its tokenizer included; a tokenizer.json is converted. A source without a tokenizer gives
-// a file without one. Streamed: memory is about one batch of rows (64 MB).
+// RoPE pairs. Metadata of a GGUF source is copied, its tokenizer included; a tokenizer.json is converted. A source without a tokenizer
+// gives a file without one. Streamed: memory is about one batch of rows (64 MB).
 //   progress  elements converted so far and in all; called from this thread.
 // Throws Error: kInvalidArgument (output is the source); kModelRejected (tokenizer that GGUF cannot express); kStorage; kCancelled (nothing
 // is left behind).
