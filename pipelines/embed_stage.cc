@@ -108,8 +108,8 @@ EmbedStageResult embed_pending(WriteJob& job, const CollectionInfo& collection, 
     const auto embedder = make_embedder(parts, manifest);
     std::vector<float> rows = stage.embed(*embedder, sample);
     const MatrixView<float> view(rows.data(), sample.size(), embedder->dim());
-    manifest.statistics = manifest.options.pooling == Pooling::kRouting ? mean_and_deviation(view)
-                                                                        : mean_and_components(view, components_for(sample.size()));
+    manifest.statistics =
+        manifest.options.pooling == Pooling::kRouting ? mean_and_deviation(view) : mean_and_components(view, components_for(sample.size()));
     for (std::size_t i = 0; i < sample.size(); ++i) manifest.statistics->apply(view.row(i));
     job.set_manifest(collection.name, manifest_to_json(manifest));
     stage.put(sample, rows, embedder->dim());

@@ -14,7 +14,7 @@ namespace gritstone {
 struct EmbedStageResult {
   std::size_t chunks = 0;
   std::size_t tokens = 0;
-  std::size_t truncated = 0;    // chunks of which the embedder's token limit cut a part
+  std::size_t truncated = 0;       // chunks of which the embedder's token limit cut a part
   bool statistics_frozen = false;  // in this run
 };
 

@@ -19,7 +19,7 @@ void apply(const EmbedOverrides& overrides, EmbedOptions& options) {
 EmbedOptions resolve_embed_options(const ModelConfig& config, const EmbedOverrides& overrides) {
   EmbedOptions options = default_embed_options(config);
   if (overrides.pooling && !overrides.attention) {
-    options.attention = *overrides.pooling == Pooling::kMean && config.grit_tuned ? Attention::kBidirectional : Attention::kCausal;
+    options.attention = *overrides.pooling == Pooling::kMean ? Attention::kBidirectional : Attention::kCausal;
   }
   apply(overrides, options);
   validate(options, config);

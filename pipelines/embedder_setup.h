@@ -22,8 +22,8 @@ struct EmbedOverrides {
   std::optional<std::string> query_instruction;
 };
 
-// The model's defaults with the overrides. A pooling given without attention takes the one it is meant for: mean is bidirectional on a
-// GRIT-tuned model, everything else causal.
+// The model's defaults with the overrides. A pooling given without attention takes the one it was made for: mean is bidirectional, the
+// others are causal.
 EmbedOptions resolve_embed_options(const ModelConfig& config, const EmbedOverrides& overrides);
 
 // Describes the embedder for a new collection, without statistics.

@@ -1,0 +1,101 @@
+// A question answered from a collection: retrieve, put the passages before the model, generate, show the ground.
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <stop_token>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "generator/abstention.h"
+#include "generator/citations.h"
+#include "generator/generate.h"
+#include "generator/prompt_format.h"
+#include "index/store.h"
+#include "pipelines/model_parts.h"
+#include "retriever/embedder.h"
+#include "retriever/search.h"
+
+namespace gritstone {
+
+struct AnswerOptions {
+  SearchOptions search;  // k: passages that are offered to the model
+  PromptLayout layout = PromptLayout::kDocsFirst;
+  std::string instruction;  // empty: PromptFormat::default_instruction()
+  std::size_t max_new_tokens = 256;
+  SamplerOptions sampling;
+  std::vector<std::string> stop_strings;
+  AbstentionOptions abstention;
+  bool abstain = true;  // false: always let the model answer
+  // Called on the calling thread: once with what was found, then with text as it is written (markers not yet checked).
+  std::function<void(const SearchResult&)> on_retrieved;
+  std::function<void(std::string_view)> on_text;
+  std::optional<std::chrono::steady_clock::time_point> deadline;
+  std::stop_token cancel;
+
+  AnswerOptions() { search.k = 5; }
+};
+
+// A passage that was found but is not in the prompt.
+struct DroppedPassage {
+  std::string path;
+  std::string heading;
+  std::size_t start = 0, end = 0;  // source bytes
+  std::size_t tokens = 0;
+  std::string reason;  // "does not fit into the context (4096 tokens)"
+};
+
+// A passage as it was numbered in the prompt, or shown as nearest when the answer abstained.
+struct AnswerPassage {
+  std::size_t n = 0;
+  std::string path;
+  std::string heading;
+  std::size_t start = 0, end = 0;
+  std::string text;
+  double score = 0;
+};
+
+// Milliseconds; TTFT counts from the call of answer() and is 0 if nothing was generated.
+struct AnswerTimings {
+  double ttft_ms = 0;
+  double retrieve_ms = 0, embed_ms = 0, bm25_ms = 0, vector_ms = 0, fuse_ms = 0;
+  double prompt_ms = 0, queue_ms = 0, prefill_ms = 0, decode_ms = 0, cite_ms = 0, total_ms = 0;
+  std::optional<double> tpot_ms;
+};
+
+struct ReuseReport {
+  std::string policy = "none";
+  std::size_t reused_tokens = 0;
+  std::size_t recomputed_tokens = 0;
+  std::uint64_t bytes = 0;
+  std::optional<std::string> certificate;
+};
+
+struct AnswerResult {
+  std::string answer;  // with the markers that hold
+  std::string plain;   // without markers
+  std::vector<Citation> citations;
+  std::vector<AnswerSentence> sentences;  // byte ranges of `answer`; which are supported
+  bool abstained = false;
+  std::string abstain_reason;
+  std::vector<AnswerPassage> passages;
+  std::vector<DroppedPassage> dropped;
+  FinishReason finish_reason = FinishReason::kStop;
+  Usage usage;
+  std::uint64_t generation = 0;  // of the collection that was read
+  std::size_t damaged_chunks = 0;
+  AnswerTimings timings;
+  ReuseReport reuse;
+};
+
+// embedder: of the collection's manifest; null: BM25 alone. BM25's best two always are among the passages.
+// Thread-safe. Throws Error: kInvalidArgument (empty question, the question alone exceeds the context), kCancelled, kDeadline, and what
+// search() and generate() throw.
+AnswerResult answer(const Snapshot& snapshot, const Embedder* embedder, const ModelParts& model, std::string_view question,
+                    const AnswerOptions& options);
+
+}  // namespace gritstone
