@@ -23,7 +23,8 @@ void configure(sqlite3* connection, Database::Mode mode) {
   sqlite3_db_config(connection, SQLITE_DBCONFIG_DQS_DDL, 0, nullptr);
   if (mode == Database::Mode::kReader) sqlite3_db_config(connection, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, nullptr);
   sqlite3_limit(connection, SQLITE_LIMIT_LENGTH, kMaxValueBytes);
-  sqlite3_limit(connection, SQLITE_LIMIT_ATTACHED, 0);
+  // VACUUM attaches the file it writes; readers attach nothing.
+  sqlite3_limit(connection, SQLITE_LIMIT_ATTACHED, mode == Database::Mode::kWriter ? 1 : 0);
 }
 
 }  // namespace
