@@ -175,7 +175,7 @@ void write_metadata(GgufWriter& writer, const ModelFile& source, const ModelConf
     if (auto vocab = read_source_vocab(source.path())) {
       write_vocab(writer, std::move(*vocab), out.vocab);
     } else {
-      write_no_vocab(writer);
+      write_no_vocab(writer, out);
     }
     return;
   }

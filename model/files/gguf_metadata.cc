@@ -113,6 +113,14 @@ void write_vocab(GgufWriter& writer, GgufVocab vocab, std::size_t rows) {
   if (vocab.add_space_prefix) writer.add_bool("tokenizer.ggml.add_space_prefix", *vocab.add_space_prefix);
 }
 
-void write_no_vocab(GgufWriter& writer) { writer.add_string("tokenizer.ggml.model", "none"); }
+void write_no_vocab(GgufWriter& writer, const ModelConfig& config) {
+  writer.add_string("tokenizer.ggml.model", "none");
+  const auto add_id = [&writer](const char* key, TokenId id) {
+    if (id >= 0) writer.add_u32(key, static_cast<std::uint32_t>(id));
+  };
+  add_id("tokenizer.ggml.bos_token_id", config.bos);
+  add_id("tokenizer.ggml.eos_token_id", config.eos);
+  add_id("tokenizer.ggml.padding_token_id", config.pad);
+}
 
 }  // namespace gritstone

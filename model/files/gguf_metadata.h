@@ -18,7 +18,7 @@ void write_file_type(GgufWriter& writer, DType type);
 // tokens for the number of embedding rows. Throws Error(kModelRejected) if there are more tokens than rows.
 void write_vocab(GgufWriter& writer, GgufVocab vocab, std::size_t rows);
 
-// Says that there is no tokenizer, in the way llama.cpp accepts.
-void write_no_vocab(GgufWriter& writer);
+// Says that there is no tokenizer, in the way llama.cpp accepts; the special ids of the config are kept.
+void write_no_vocab(GgufWriter& writer, const ModelConfig& config);
 
 }  // namespace gritstone
