@@ -62,6 +62,12 @@ const std::uint8_t* weights() {
   return bytes.get();
 }
 
+// Units of 10^9 a second over all threads, from what this thread does in an iteration. Not kIsIterationInvariantRate: it multiplies the sum
+// over threads by the iterations of all threads.
+benchmark::Counter per_second(const benchmark::State& state, double amount) {
+  return benchmark::Counter(amount * 1e-9 * static_cast<double>(state.iterations()), benchmark::Counter::kIsRate);
+}
+
 struct Shape {
   DType type;
   MatrixLayout layout;
@@ -108,11 +114,8 @@ void run_matmul(benchmark::State& state, const MatmulKernels& kernels, const Sha
     if (++copy == copies) copy = 0;
   }
   const double share = 1.0 / static_cast<double>(threads);
-  const auto per_second = [&](double amount) {
-    return benchmark::Counter(amount * share * 1e-9, benchmark::Counter::kIsIterationInvariantRate);
-  };
-  state.counters["GMAC/s"] = per_second(static_cast<double>(shape.rows * shape.cols * shape.tokens));
-  state.counters["GB/s"] = per_second(static_cast<double>(bytes));
+  state.counters["GMAC/s"] = per_second(state, share * static_cast<double>(shape.rows * shape.cols * shape.tokens));
+  state.counters["GB/s"] = per_second(state, share * static_cast<double>(bytes));
 }
 
 #if defined(__x86_64__)
@@ -120,37 +123,33 @@ GS_TARGET_BEGIN_AVX512
 void peak_vnni(benchmark::State& state) {
   __m512i acc[12];
   for (__m512i& a : acc) a = _mm512_set1_epi32(static_cast<int>(state.iterations()));
-  const __m512i w = _mm512_set1_epi8(3);
+  __m512i w = _mm512_set1_epi8(3);
+  asm volatile("" : "+v"(w));  // unknown to the compiler
   constexpr int kRounds = 4096;
   for (auto _ : state) {
     for (int i = 0; i < kRounds; ++i) {
 #pragma GCC unroll 12
-      for (__m512i& a : acc) {
-        a = _mm512_dpbusd_epi32(a, w, w);
-        asm volatile("" : "+v"(a));
-      }
+      for (__m512i& a : acc) a = _mm512_dpbusd_epi32(a, w, w);
     }
   }
   for (const __m512i& a : acc) benchmark::DoNotOptimize(_mm512_reduce_add_epi32(a));
-  state.counters["GMAC/s"] = benchmark::Counter(64.0 * 12 * kRounds * 1e-9, benchmark::Counter::kIsIterationInvariantRate);
+  state.counters["GMAC/s"] = per_second(state, 64.0 * 12 * kRounds);
 }
 
 void peak_fma(benchmark::State& state) {
   __m512 acc[12];
   for (__m512& a : acc) a = _mm512_set1_ps(1.0f);
-  const __m512 w = _mm512_set1_ps(0.5f);
+  __m512 w = _mm512_set1_ps(0.5f);
+  asm volatile("" : "+v"(w));
   constexpr int kRounds = 4096;
   for (auto _ : state) {
     for (int i = 0; i < kRounds; ++i) {
 #pragma GCC unroll 12
-      for (__m512& a : acc) {
-        a = _mm512_fmadd_ps(a, w, w);
-        asm volatile("" : "+v"(a));
-      }
+      for (__m512& a : acc) a = _mm512_fmadd_ps(a, w, w);
     }
   }
   for (const __m512& a : acc) benchmark::DoNotOptimize(_mm512_reduce_add_ps(a));
-  state.counters["GMAC/s"] = benchmark::Counter(16.0 * 12 * kRounds * 1e-9, benchmark::Counter::kIsIterationInvariantRate);
+  state.counters["GMAC/s"] = per_second(state, 16.0 * 12 * kRounds);
 }
 GS_TARGET_END
 #endif
@@ -170,7 +169,7 @@ void peak_read(benchmark::State& state) {
     }
     for (const std::uint64_t s : sums) benchmark::DoNotOptimize(s);
   }
-  state.counters["GB/s"] = benchmark::Counter(static_cast<double>(end - begin) * 1e-9, benchmark::Counter::kIsIterationInvariantRate);
+  state.counters["GB/s"] = per_second(state, static_cast<double>(end - begin));
 }
 
 void register_all() {
