@@ -1,0 +1,223 @@
+#include "pipelines/answer.h"
+
+#include <algorithm>
+#include <set>
+
+#include "base/error.h"
+#include "generator/context_budget.h"
+#include "pipelines/source_spans.h"
+#include "retriever/passage_text.h"
+
+namespace gritstone {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+double milliseconds_since(Clock::time_point start) { return std::chrono::duration<double, std::milli>(Clock::now() - start).count(); }
+
+constexpr std::size_t kBm25Always = 2;  // BM25's best so many are always offered to the model
+
+std::string label_of(const ChunkRecord& chunk) {
+  // The heading path, where there is one, stands in the passage itself.
+  if (!chunk.heading_path.empty()) return {};
+  return chunk.title.empty() ? chunk.path : chunk.title;
+}
+
+class Answerer {
+ public:
+  Answerer(const Snapshot& snapshot, const Embedder* embedder, const ModelParts& model, std::string_view question,
+           const AnswerOptions& options)
+      : snapshot_(snapshot),
+        embedder_(embedder),
+        model_(model),
+        question_(question),
+        options_(options),
+        format_(*model.tokenizer, choose_prompt_style(*model.config, *model.tokenizer)),
+        start_(Clock::now()) {}
+
+  AnswerResult run() {
+    if (question_.find_first_not_of(" \t\r\n") == std::string_view::npos) {
+      throw Error(ErrorCode::kInvalidArgument, "the question is empty");
+    }
+    result_.generation = snapshot_.generation();
+    retrieve();
+    if (!abstains_before_generating()) {
+      const Prompt prompt = build_prompt();
+      if (!prompt.tokens.empty()) {
+        const GenerateResult generated = generate_answer(prompt);
+        cite_answer(generated.text);
+      }
+    }
+    result_.timings.total_ms = milliseconds_since(start_);
+    return std::move(result_);
+  }
+
+ private:
+  void retrieve() {
+    const Clock::time_point start = Clock::now();
+    SearchOptions search_options = options_.search;
+    search_options.cancel = options_.cancel;
+    SearchResult found = search(snapshot_, embedder_, question_, search_options);
+    if (search_options.mode != SearchMode::kBm25) add_bm25_best(found);
+    AnswerTimings& t = result_.timings;
+    t.embed_ms = found.timings.embed_ms;
+    t.bm25_ms = found.timings.bm25_ms;
+    t.vector_ms = found.timings.vector_ms;
+    t.fuse_ms = found.timings.fuse_ms;
+    result_.damaged_chunks = found.damaged_chunks;
+    if (options_.on_retrieved) options_.on_retrieved(found);
+    hits_ = std::move(found.hits);
+    t.retrieve_ms = milliseconds_since(start);
+  }
+
+  // Names, numbers and codes are what vectors miss, so BM25's best are never crowded out.
+  void add_bm25_best(SearchResult& found) {
+    SearchOptions words = options_.search;
+    words.mode = SearchMode::kBm25;
+    words.k = kBm25Always;
+    words.cancel = options_.cancel;
+    SearchResult best = search(snapshot_, nullptr, question_, words);
+    found.timings.bm25_ms += best.timings.total_ms;
+    for (SearchHit& hit : best.hits) {
+      required_.insert(hit.chunk.id);
+      const bool known = std::any_of(found.hits.begin(), found.hits.end(), [&](const SearchHit& h) { return h.chunk.id == hit.chunk.id; });
+      if (known) continue;
+      hit.rank = found.hits.size() + 1;
+      hit.score = 0;  // of fused search, which did not rank it
+      found.hits.push_back(std::move(hit));
+    }
+  }
+
+  bool abstains_before_generating() {
+    if (hits_.empty()) return abstain("nothing was found");
+    if (!options_.abstain) return false;
+    std::vector<std::string> texts;
+    AbstentionSignals signals;
+    for (const SearchHit& hit : hits_) {
+      texts.push_back(hit.chunk.title + "\n" + passage_text(hit.chunk.heading_path, hit.chunk.text));
+      if (hit.dense) signals.cosine = std::max(signals.cosine, static_cast<double>(*hit.dense));
+    }
+    signals.coverage = question_coverage(question_, texts, snapshot_.info().language);
+    if (!lacks_support(signals, options_.abstention)) return false;
+    return abstain("no passage is close enough to the question");
+  }
+
+  bool abstain(std::string reason) {
+    result_.abstained = true;
+    result_.abstain_reason = std::move(reason);
+    result_.answer = PromptFormat::refusal();
+    result_.plain = result_.answer;
+    for (const SearchHit& hit : hits_) add_passage(hit);
+    if (options_.on_text) options_.on_text(result_.answer);
+    return true;
+  }
+
+  void add_passage(const SearchHit& hit) {
+    const ChunkRecord& c = hit.chunk;
+    result_.passages.push_back({result_.passages.size() + 1, c.path, c.heading_path, c.span.start, c.span.end, c.text, hit.score});
+  }
+
+  // Empty if no passage fits: then there is nothing to answer from.
+  Prompt build_prompt() {
+    const Clock::time_point start = Clock::now();
+    std::vector<PromptPassage> passages;
+    std::vector<BudgetItem> items;
+    for (const SearchHit& hit : hits_) {
+      passages.push_back({label_of(hit.chunk), passage_text(hit.chunk.heading_path, hit.chunk.text)});
+      // Numbered with the largest number it can get, so that the estimate is never too small.
+      items.push_back({format_.passage_tokens(passages.back(), hits_.size()), required_.contains(hit.chunk.id)});
+    }
+    const std::size_t context = model_.config->context;
+    const std::size_t base = format_.answer_base_tokens(question_, options_.layout, options_.instruction);
+    const BudgetResult budget = fit_context(context, base, options_.max_new_tokens, items);
+    for (const std::size_t i : budget.dropped) {
+      const ChunkRecord& c = hits_[i].chunk;
+      result_.dropped.push_back({c.path, c.heading_path, c.span.start, c.span.end, items[i].tokens,
+                                 "does not fit into the context (" + std::to_string(context) + " tokens)"});
+    }
+    std::vector<PromptPassage> kept;
+    for (const std::size_t i : budget.kept) {
+      kept.push_back(std::move(passages[i]));
+      kept_.push_back(i);
+    }
+    if (kept.empty()) {
+      abstain("no passage fits into the context");
+      return {};
+    }
+    for (const std::size_t i : kept_) add_passage(hits_[i]);
+    Prompt prompt = format_.answer(question_, kept, options_.layout, options_.instruction);
+    result_.timings.prompt_ms = milliseconds_since(start);
+    return prompt;
+  }
+
+  GenerateResult generate_answer(const Prompt& prompt) {
+    GenerateRequest request;
+    request.prompt = prompt.tokens;
+    request.max_new_tokens = options_.max_new_tokens;
+    request.sampling = options_.sampling;
+    request.stop_ids = model_.tokenizer->stop_ids();
+    request.stop_strings = format_.stop_strings();
+    request.stop_strings.insert(request.stop_strings.end(), options_.stop_strings.begin(), options_.stop_strings.end());
+    request.on_text = options_.on_text;
+    request.deadline = options_.deadline;
+    request.cancel = options_.cancel;
+    const double before = milliseconds_since(start_);
+    GenerateResult generated = generate(model_.engine(), *model_.tokenizer, std::move(request));
+    AnswerTimings& t = result_.timings;
+    t.ttft_ms = before + generated.timings.ttft_ms;
+    t.queue_ms = generated.timings.queue_ms;
+    t.prefill_ms = generated.timings.prefill_ms;
+    t.decode_ms = generated.timings.decode_ms;
+    t.tpot_ms = generated.timings.tpot_ms;
+    result_.usage = generated.usage;
+    result_.finish_reason = generated.finish_reason;
+    return generated;
+  }
+
+  void cite_answer(const std::string& text) {
+    const Clock::time_point start = Clock::now();
+    std::vector<GroundPassage> ground;
+    for (const std::size_t i : kept_) {
+      const ChunkRecord& c = hits_[i].chunk;
+      ground.push_back({c.path, c.heading_path, std::nullopt, c.text});
+    }
+    SourceSpans spans(snapshot_);
+    const auto source_span = [&](std::size_t passage, std::size_t from, std::size_t to) {
+      return spans.locate(hits_[kept_[passage]].chunk, from, to);
+    };
+    GroundedAnswer grounded = cite(text, question_, ground, snapshot_.info().language, source_span);
+    result_.answer = std::move(grounded.text);
+    result_.plain = std::move(grounded.plain);
+    if (is_refusal(result_.plain)) {
+      // A refusal quotes nothing, whatever words it shares with a passage.
+      result_.abstained = true;
+      result_.abstain_reason = "the model found no answer in the passages";
+      result_.answer = result_.plain;
+    } else {
+      result_.citations = std::move(grounded.citations);
+      result_.sentences = std::move(grounded.sentences);
+    }
+    result_.timings.cite_ms = milliseconds_since(start);
+  }
+
+  const Snapshot& snapshot_;
+  const Embedder* embedder_;
+  const ModelParts& model_;
+  std::string_view question_;
+  const AnswerOptions& options_;
+  PromptFormat format_;
+  Clock::time_point start_;
+  std::vector<SearchHit> hits_;
+  std::set<ChunkId> required_;
+  std::vector<std::size_t> kept_;  // indexes into hits_, in prompt order
+  AnswerResult result_;
+};
+
+}  // namespace
+
+AnswerResult answer(const Snapshot& snapshot, const Embedder* embedder, const ModelParts& model, std::string_view question,
+                    const AnswerOptions& options) {
+  return Answerer(snapshot, embedder, model, question, options).run();
+}
+
+}  // namespace gritstone
