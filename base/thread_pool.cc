@@ -16,6 +16,11 @@ inline void pause_core() noexcept {
 #endif
 }
 
+constexpr std::uint64_t kOpen = std::uint64_t{1} << 31;
+constexpr std::uint64_t kInside = kOpen - 1;
+
+constexpr std::uint64_t generation(std::uint64_t gate) { return gate >> 32; }
+
 // How long an idle worker polls before it sleeps. A decode step starts a loop every 10-100 us; waking a sleeper costs about 50 us.
 constexpr auto kSpin = std::chrono::microseconds(200);
 
@@ -37,28 +42,29 @@ ThreadPool::~ThreadPool() {
   {
     std::lock_guard lock(mutex_);
     stop_.store(true);
-    generation_.fetch_add(1);
   }
   wake_.notify_all();
   for (std::thread& worker : workers_) worker.join();
 }
 
 void ThreadPool::run(std::size_t count, void* context, Invoke invoke) {
-  {
+  count_ = count;
+  context_ = context;
+  invoke_ = invoke;
+  next_.store(0, std::memory_order_relaxed);
+  gate_.store((generation(gate_.load()) + 1) << 32 | kOpen);
+  // Either this sees the sleeper or the sleeper sees the new gate: both orders are sequentially consistent.
+  if (sleepers_.load() > 0) {
     std::lock_guard lock(mutex_);
-    count_ = count;
-    context_ = context;
-    invoke_ = invoke;
-    next_.store(0, std::memory_order_relaxed);
-    busy_.store(workers_.size(), std::memory_order_relaxed);
-    generation_.fetch_add(1, std::memory_order_release);
+    wake_.notify_all();
   }
-  wake_.notify_all();
   drain(0);
-  // Spin: the other threads are in their last index. Yield for machines with fewer cores than threads.
-  for (unsigned spins = 0; busy_.load(std::memory_order_acquire) != 0; ++spins) {
+  std::uint64_t gate = gate_.fetch_and(~kOpen) & ~kOpen;
+  // Those inside are in their last index. Yield for machines with fewer free cores than threads.
+  for (unsigned spins = 0; (gate & kInside) != 0; ++spins) {
     if (spins % 1024 == 1023) std::this_thread::yield();
     pause_core();
+    gate = gate_.load(std::memory_order_acquire);
   }
 }
 
@@ -70,21 +76,38 @@ void ThreadPool::drain(std::size_t thread) noexcept {
   }
 }
 
+// Joins the loop if one is open that this worker has not seen.
+bool ThreadPool::enter(std::uint64_t& seen) noexcept {
+  std::uint64_t gate = gate_.load(std::memory_order_acquire);
+  while ((gate & kOpen) != 0 && generation(gate) != seen) {
+    if (gate_.compare_exchange_weak(gate, gate + 1, std::memory_order_acq_rel, std::memory_order_acquire)) {
+      seen = generation(gate);
+      return true;
+    }
+  }
+  return false;
+}
+
 void ThreadPool::work(std::size_t thread) {
   std::uint64_t seen = 0;
-  for (;;) {
-    const auto deadline = std::chrono::steady_clock::now() + kSpin;
-    while (generation_.load(std::memory_order_acquire) == seen && std::chrono::steady_clock::now() < deadline) {
-      for (int i = 0; i < 32; ++i) pause_core();
+  auto idle_since = std::chrono::steady_clock::now();
+  while (!stop_.load(std::memory_order_relaxed)) {
+    if (enter(seen)) {
+      drain(thread);
+      gate_.fetch_sub(1, std::memory_order_release);
+      idle_since = std::chrono::steady_clock::now();
+      continue;
     }
-    if (generation_.load(std::memory_order_acquire) == seen) {
-      std::unique_lock lock(mutex_);
-      wake_.wait(lock, [&] { return generation_.load(std::memory_order_acquire) != seen; });
-    }
-    seen = generation_.load(std::memory_order_acquire);
-    if (stop_.load()) return;
-    drain(thread);
-    busy_.fetch_sub(1, std::memory_order_release);
+    for (int i = 0; i < 32; ++i) pause_core();
+    if (std::chrono::steady_clock::now() - idle_since < kSpin) continue;
+    std::unique_lock lock(mutex_);
+    sleepers_.fetch_add(1);
+    wake_.wait(lock, [&] {
+      const std::uint64_t gate = gate_.load();
+      return stop_.load() || ((gate & kOpen) != 0 && generation(gate) != seen);
+    });
+    sleepers_.fetch_sub(1);
+    idle_since = std::chrono::steady_clock::now();
   }
 }
 

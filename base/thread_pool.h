@@ -5,10 +5,9 @@
 #include <condition_variable>
 #include <cstddef>
 #include <cstdint>
-#include <exception>
-#include <functional>
 #include <mutex>
 #include <thread>
+#include <type_traits>
 #include <vector>
 
 namespace gritstone {
@@ -44,17 +43,22 @@ class ThreadPool {
   void run(std::size_t count, void* context, Invoke invoke);
   void work(std::size_t thread);
   void drain(std::size_t thread) noexcept;
+  bool enter(std::uint64_t& seen) noexcept;
 
   std::vector<std::thread> workers_;
-  std::mutex mutex_;
-  std::condition_variable wake_;
-  std::atomic<std::uint64_t> generation_{0};
+  // The running loop: generation << 32 | open << 31 | workers inside. A worker takes part only if it enters while the loop is open, so the
+  // caller never waits for a worker that the system has not scheduled.
+  std::atomic<std::uint64_t> gate_{0};
   std::atomic<bool> stop_{false};
   std::atomic<std::size_t> next_{0};
-  std::atomic<std::size_t> busy_{0};
+  // Set before the gate opens, read by workers inside.
   std::size_t count_ = 0;
   void* context_ = nullptr;
   Invoke invoke_ = nullptr;
+
+  std::atomic<std::size_t> sleepers_{0};
+  std::mutex mutex_;
+  std::condition_variable wake_;
 };
 
 // Cores this process may run on (its affinity mask), at least 1.

@@ -72,8 +72,13 @@ void MoeFfn::run(OpContext& context, const LayerWeights& weights, const Activati
   }
   run_products(context, products);
 
-  context.pool().parallel_for(pairs,
-                              [&](std::size_t pair, std::size_t) { context.vector().silu_mul(gate + pair * ffn, up + pair * ffn, ffn); });
+  // Several pairs a task: one takes less than a microsecond, so that decoding (a handful of pairs) stays on one thread.
+  constexpr std::size_t kPairsPerTask = 16;
+  context.pool().parallel_for((pairs + kPairsPerTask - 1) / kPairsPerTask, [&](std::size_t task, std::size_t) {
+    for (std::size_t pair = task * kPairsPerTask; pair < std::min(pairs, (task + 1) * kPairsPerTask); ++pair) {
+      context.vector().silu_mul(gate + pair * ffn, up + pair * ffn, ffn);
+    }
+  });
   const bool panels = weights.down.front().layout == MatrixLayout::kPanels;
   const Activations& inner = hidden_rows_.set(context, gate, pairs, ffn, panels);
 

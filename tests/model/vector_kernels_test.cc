@@ -16,9 +16,9 @@ namespace {
 
 std::vector<float> random_floats(std::size_t n, std::uint64_t seed, float scale = 1.0f) {
   std::mt19937_64 random(seed);
-  std::normal_distribution<float> normal(0.0f, scale);
+  std::normal_distribution<float> normal;
   std::vector<float> values(n);
-  for (float& value : values) value = normal(random);
+  for (float& value : values) value = scale * normal(random);
   return values;
 }
 
