@@ -52,7 +52,7 @@ void print_json(const SearchResult& result) {
         .field("score", hit.score)
         .field("document", hit.chunk.document)
         .field("path", hit.chunk.path);
-    json.field("title", hit.chunk.title).field("heading", hit.chunk.heading_path).field("start", hit.chunk.span.begin);
+    json.field("title", hit.chunk.title).field("heading", hit.chunk.heading_path).field("start", hit.chunk.span.start);
     json.field("end", hit.chunk.span.end).field("text", hit.chunk.text).begin_object("scores");
     optional_score(json, "bm25", hit.bm25);
     optional_score(json, "dense", hit.dense);
@@ -79,7 +79,7 @@ std::string score_text(const char* name, const std::optional<float>& score, std:
 void print_text(const SearchResult& result) {
   for (const SearchHit& hit : result.hits) {
     const ChunkRecord& chunk = hit.chunk;
-    print_out(format("%2zu. ", hit.rank) + printable(chunk.path) + format(" [%zu-%zu]", chunk.span.begin, chunk.span.end) +
+    print_out(format("%2zu. ", hit.rank) + printable(chunk.path) + format(" [%zu-%zu]", chunk.span.start, chunk.span.end) +
               (chunk.heading_path.empty() ? "" : "  " + printable(chunk.heading_path)) + "\n");
     print_out(format("    score %.3f, ", hit.score) + score_text("bm25", hit.bm25, hit.bm25_rank) + ", " +
               score_text("dense", hit.dense, hit.dense_rank) + "\n");
