@@ -58,15 +58,18 @@ int prepare(const Fts5ExtensionApi* api, Fts5Context* context, int count, sqlite
 }
 
 int score_row(const Fts5ExtensionApi* api, Fts5Context* context, QueryData& data, double& score) {
-  std::fill(data.frequency.begin(), data.frequency.end(), 0.0);
-  int instances = 0;
-  int code = api->xInstCount(context, &instances);
-  for (int i = 0; code == SQLITE_OK && i < instances; ++i) {
-    int phrase = 0;
+  int code = SQLITE_OK;
+  for (std::size_t phrase = 0; phrase < data.frequency.size(); ++phrase) {
+    // One position list at a time: xInst merges and sorts those of all phrases first (SciFact: 28 ms a query instead of 5).
+    double frequency = 0.0;
+    Fts5PhraseIter positions;
     int column = 0;
     int offset = 0;
-    code = api->xInst(context, i, &phrase, &column, &offset);
-    if (code == SQLITE_OK) data.frequency[static_cast<std::size_t>(phrase)] += data.weights[static_cast<std::size_t>(column)];
+    code = api->xPhraseFirst(context, static_cast<int>(phrase), &positions, &column, &offset);
+    if (code != SQLITE_OK) return code;
+    for (; column >= 0; api->xPhraseNext(context, &positions, &column, &offset))
+      frequency += data.weights[static_cast<std::size_t>(column)];
+    data.frequency[phrase] = frequency;
   }
   double length = 0.0;
   for (std::size_t column = 0; code == SQLITE_OK && column < data.weights.size(); ++column) {
