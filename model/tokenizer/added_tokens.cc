@@ -68,20 +68,20 @@ const AddedTokens::Entry* AddedTokens::longest_at(std::string_view text, std::si
   return longest;
 }
 
-std::optional<AddedTokens::Match> AddedTokens::find(std::string_view text, std::size_t from) const noexcept {
+std::optional<AddedTokens::Match> AddedTokens::find(std::string_view text, std::size_t from, std::size_t used) const noexcept {
   if (entries_.empty()) return std::nullopt;
   for (std::size_t at = from; at < text.size(); ++at) {
     if (!begins_[static_cast<std::uint8_t>(text[at])]) continue;
     const Entry* entry = longest_at(text, at);
     if (entry == nullptr) continue;
-    Match match{at, at + entry->text.size(), entry->id};
+    Match match{at, at + entry->text.size(), at + entry->text.size(), entry->id};
     if (entry->single_word && (word_char_before(text, match.begin) || word_char_at(text, match.end))) {
       at = match.end - 1;  // Hugging Face goes on behind a match that it discards
       continue;
     }
-    while (entry->lstrip && match.begin > from) {
+    while (entry->lstrip && match.begin > used) {
       const std::size_t before = previous_character(text, match.begin);
-      if (before < from || classify(text, before).kind != CharClass::kSpace) break;
+      if (before < used || classify(text, before).kind != CharClass::kSpace) break;
       match.begin = before;
     }
     while (entry->rstrip && match.end < text.size()) {

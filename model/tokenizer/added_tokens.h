@@ -18,6 +18,7 @@ class AddedTokens {
  public:
   struct Match {
     std::size_t begin, end;  // bytes, white space swallowed by lstrip and rstrip included
+    std::size_t next;        // where to look on: behind the token's own text, as Hugging Face does, even if rstrip took more
     TokenId id;
   };
 
@@ -27,8 +28,8 @@ class AddedTokens {
   void finish();
   bool empty() const noexcept { return entries_.empty(); }
 
-  // First match in `text` at or after `from`; what lies before `from` has been used up. O(length of the longest token) per position.
-  std::optional<Match> find(std::string_view text, std::size_t from) const noexcept;
+  // First token in `text` at or after `from`; lstrip reaches back to `used` at most. O(length of the longest token) per position.
+  std::optional<Match> find(std::string_view text, std::size_t from, std::size_t used) const noexcept;
 
  private:
   struct Entry {

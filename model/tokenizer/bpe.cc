@@ -160,8 +160,8 @@ const Bpe::Merge* Bpe::find_merge(std::uint32_t left, std::uint32_t right) const
   const std::uint64_t key = pair_key(left, right);
   for (std::uint64_t slot = merge_slot(key);; slot = (slot + 1) & merge_mask_) {
     const Merge& merge = merges_[slot];
+    if (merge.rank == kNone) return nullptr;  // free; asked first, since two symbols without a token make the key of a free slot
     if (merge.pair == key) return &merge;
-    if (merge.pair == ~std::uint64_t{0}) return nullptr;
   }
 }
 

@@ -58,6 +58,25 @@ struct BpeTokenizer::Encoding {
   bool at_start = true;  // nothing of the text has been encoded yet
 };
 
+// Appends the ids of the tokens found and hands what lies between them to `between`.
+template <typename Between>
+void BpeTokenizer::split_at_tokens(std::string_view text, const AddedTokens& tokens, Encoding& encoding, const Between& between) {
+  std::size_t used = 0;
+  for (std::size_t from = 0;;) {
+    const auto match = tokens.find(text, from, used);
+    const std::size_t end = match ? match->begin : text.size();
+    if (end > used) {
+      between(text.substr(used, end - used));
+      encoding.at_start = false;
+    }
+    if (!match) return;
+    encoding.ids.push_back(match->id);
+    encoding.at_start = false;
+    used = match->end;
+    from = match->next;
+  }
+}
+
 BpeTokenizer::BpeTokenizer(const Vocab& vocab)
     : bpe_((vocab.validate(), vocab)),
       symbols_(vocab.symbols),
@@ -93,8 +112,9 @@ void BpeTokenizer::add_token(TokenId id, const VocabToken& token) {
   const bool matched = special_[index] || token.kind == TokenKind::kUserDefined;
   if (matched) {
     std::string storage;
-    const bool normalized = token.normalized && nfc_;
-    const std::string_view pattern = normalized ? nfc(token.text, storage) : std::string_view(token.text);
+    // Over characters the normaliser only marks spaces, which the patterns are spared.
+    const bool normalized = token.normalized && symbols_ == SymbolKind::kBytes;
+    const std::string_view pattern = normalized && nfc_ ? nfc(token.text, storage) : std::string_view(token.text);
     for (Matchers* matchers : {&plain_, &parse_}) {
       if (matchers == &plain_ && special_[index]) continue;
       (normalized ? matchers->normalized : matchers->raw).add(pattern, id, token);
@@ -146,31 +166,13 @@ std::vector<TokenId> BpeTokenizer::encode(std::string_view text, SpecialTokens s
   const Matchers& matchers = special == SpecialTokens::kParse ? parse_ : plain_;
   Encoding encoding;
   encoding.ids.reserve(text.size() / 4 + 1);
-  std::size_t begin = 0;
-  while (begin < text.size()) {
-    const auto match = matchers.raw.find(text, begin);
-    const std::size_t end = match ? match->begin : text.size();
-    if (end > begin) encode_normalized(text.substr(begin, end - begin), matchers, encoding);
-    encoding.at_start = false;
-    if (!match) break;
-    encoding.ids.push_back(match->id);
-    begin = match->end;
-  }
+  split_at_tokens(text, matchers.raw, encoding, [&](std::string_view between) { encode_normalized(between, matchers, encoding); });
   return std::move(encoding.ids);
 }
 
 void BpeTokenizer::encode_normalized(std::string_view text, const Matchers& matchers, Encoding& encoding) const {
   if (nfc_) text = nfc(text, encoding.normalized);
-  std::size_t begin = 0;
-  while (begin < text.size()) {
-    const auto match = matchers.normalized.find(text, begin);
-    const std::size_t end = match ? match->begin : text.size();
-    if (end > begin) encode_segment(text.substr(begin, end - begin), encoding);
-    encoding.at_start = false;
-    if (!match) break;
-    encoding.ids.push_back(match->id);
-    begin = match->end;
-  }
+  split_at_tokens(text, matchers.normalized, encoding, [&](std::string_view between) { encode_segment(between, encoding); });
 }
 
 void BpeTokenizer::encode_segment(std::string_view text, Encoding& encoding) const {

@@ -41,6 +41,8 @@ class BpeTokenizer final : public Tokenizer {
 
   void add_token(TokenId id, const VocabToken& token);
   void collect_stop_ids(const Vocab& vocab);
+  template <typename Between>
+  static void split_at_tokens(std::string_view text, const AddedTokens& tokens, Encoding& encoding, const Between& between);
   void encode_normalized(std::string_view text, const Matchers& matchers, Encoding& encoding) const;
   void encode_segment(std::string_view text, Encoding& encoding) const;
   void encode_characters(std::string_view text, Encoding& encoding) const;

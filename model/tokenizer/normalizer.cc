@@ -2,6 +2,7 @@
 
 #include <unicode/bytestream.h>
 #include <unicode/normalizer2.h>
+#include <unicode/uchar.h>
 
 #include <algorithm>
 #include <limits>
@@ -34,11 +35,16 @@ std::string_view nfc(std::string_view text, std::string& storage) {
   icu::StringByteSink<std::string> sink(&storage);
   // ICU counts in int32 and replaces malformed bytes, so it gets well-formed stretches of bounded size, cut where NFC cannot reach across.
   constexpr std::size_t kStretch = std::size_t{1} << 20;
+  // ICU sorts a run of combining marks by insertion: a megabyte of them would take minutes. No script stacks more than a handful (Unicode's
+  // Stream-Safe Text Format allows 30), so a longer run is cut, which leaves its parts normalised each on its own.
+  constexpr std::size_t kMaxMarks = 1024;
   for (std::size_t begin = 0; begin < text.size();) {
     std::size_t end = begin;
-    while (end < text.size()) {
+    for (std::size_t marks = 0; end < text.size();) {
       const Utf8Decoded decoded = decode_utf8(text, end);
       if (!decoded.valid) break;
+      marks = u_getCombiningClass(static_cast<UChar32>(decoded.code_point)) == 0 ? 0 : marks + 1;
+      if (marks > kMaxMarks) break;
       if (end - begin >= kStretch && form_c.hasBoundaryBefore(static_cast<UChar32>(decoded.code_point))) break;
       end += decoded.length;
       if (end - begin > std::numeric_limits<std::int32_t>::max() - 8) break;
