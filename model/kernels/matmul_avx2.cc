@@ -5,7 +5,6 @@
 
 #include "model/kernels/matmul.h"
 #include "model/kernels/matmul_quantize.h"
-#include "model/kernels/matmul_rows.h"
 #include "model/kernels/target.h"
 
 #if defined(__x86_64__)
@@ -25,7 +24,6 @@ Vec16 load_f16(const std::uint16_t* p) noexcept {
 }
 }  // namespace
 }  // namespace gritstone
-#define GS_ROWS_FUNCTION matmul_rows_avx2
 #include "model/kernels/matmul_rows_impl.h"
 // clang-format on
 
@@ -81,7 +79,7 @@ void quantize_rows(Activations& x, std::size_t row_begin, std::size_t row_end) n
 
 void matmul(const MatmulTask& task) noexcept {
   if (task.w->layout == MatrixLayout::kPanels) return matmul_panels_avx2(task);
-  matmul_rows_avx2(task);
+  matmul_rows(task);
 }
 
 }  // namespace

@@ -5,7 +5,6 @@
 
 #include "model/kernels/matmul.h"
 #include "model/kernels/matmul_quantize.h"
-#include "model/kernels/matmul_rows.h"
 #include "model/kernels/target.h"
 
 #if defined(__x86_64__)
@@ -22,7 +21,6 @@ constexpr int kTileTokens = 6;
 Vec16 load_f16(const std::uint16_t* p) noexcept { return {_mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)))}; }
 }  // namespace
 }  // namespace gritstone
-#define GS_ROWS_FUNCTION matmul_rows_avx512
 #include "model/kernels/matmul_rows_impl.h"
 // clang-format on
 
@@ -60,7 +58,7 @@ void quantize_rows(Activations& x, std::size_t row_begin, std::size_t row_end) n
 
 void matmul(const MatmulTask& task) noexcept {
   if (task.w->layout == MatrixLayout::kPanels) return matmul_panels_avx512(task);
-  matmul_rows_avx512(task);
+  matmul_rows(task);
 }
 
 }  // namespace

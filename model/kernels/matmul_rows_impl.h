@@ -1,5 +1,8 @@
-// The loop nest of matmul_rows.h. Included inside a target region after a Vec16, with GS_ROWS_FUNCTION, kTileRows, kTileTokens and
-// load_f16(const uint16_t*) -> Vec16 defined.
+// kRows products: exact weights in f32, one loop nest compiled per ISA. Included inside a target region after a Vec16, with kTileRows,
+// kTileTokens and load_f16(const uint16_t*) -> Vec16 defined.
+//
+// Column 16 i + l of a row adds to partial sum l in ascending i (fused multiply-add); the sixteen partial sums are then added in halves:
+// l and l + 8, + 4, + 2, + 1. Columns missing from the last sixteen count as zeros.
 
 namespace gritstone {
 namespace {
@@ -102,7 +105,7 @@ void run_rows_tile(const RowsTile& tile, std::size_t rows, std::size_t tokens) n
   for (std::size_t r = 0; r < rows; ++r, one.w += tile.w_stride, ++one.y) rows_tile_of<Rows, 1>(one, tokens);
 }
 
-void set_tokens(const MatmulTask& task, std::size_t first, std::size_t tokens, std::size_t column, RowsTile& tile) noexcept {
+inline void set_tokens(const MatmulTask& task, std::size_t first, std::size_t tokens, std::size_t column, RowsTile& tile) noexcept {
   for (std::size_t t = 0; t < tokens; ++t) {
     const std::size_t row = task.x_rows != nullptr ? task.x_rows[first + t] : first + t;
     tile.x[t] = task.x->x + row * task.w->cols + column;
@@ -137,7 +140,7 @@ void multiply_stored(const MatmulTask& task) noexcept {
 }
 
 // Quantised rows: kTileRows of them as f32 in the scratch, once for all tokens; rows too wide for that, in chunks and again for each tile.
-void multiply_dequantised(const MatmulTask& task) noexcept {
+inline void multiply_dequantised(const MatmulTask& task) noexcept {
   const Matrix& w = *task.w;
   const std::size_t stride = row_bytes(w.type, w.cols);
   const std::size_t end = smaller(task.panel_end * kPanelRows, w.rows);
@@ -177,9 +180,7 @@ void multiply_dequantised(const MatmulTask& task) noexcept {
   }
 }
 
-}  // namespace
-
-void GS_ROWS_FUNCTION(const MatmulTask& task) noexcept {
+inline void matmul_rows(const MatmulTask& task) noexcept {
   switch (task.w->type) {
     case DType::kF32:
       return multiply_stored<F32Rows>(task);
@@ -192,4 +193,5 @@ void GS_ROWS_FUNCTION(const MatmulTask& task) noexcept {
   }
 }
 
+}  // namespace
 }  // namespace gritstone

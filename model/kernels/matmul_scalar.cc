@@ -1,4 +1,4 @@
-// The reference every ISA must match bit for bit: plain loops in the order matmul_panel.h and matmul_rows.h fix.
+// The reference every ISA must match bit for bit: plain loops in the order matmul_panel.h and matmul_rows_impl.h fix.
 #include <algorithm>
 #include <bit>
 #include <cmath>

@@ -323,14 +323,14 @@ TEST_P(QuantizeRowsTest, RoundsToNearestWithinHalfAStep) {
     for (int i = 0; i < 32; ++i) max = std::max(max, std::abs(x[i]));
     ASSERT_EQ(in.view.scale[g], max / 127.0f);
     for (int half = 0; half < 2; ++half) {
-      int sum = 0;
+      float sum = 0;
       for (int i = 16 * half; i < 16 * half + 16; ++i) {
-        const int q = in.view.q[g * 32 + i];
-        ASSERT_LE(std::abs(q), 127);
+        const float q = in.view.q[g * 32 + i];
+        ASSERT_LE(std::abs(q), 127.0f);
         ASSERT_LE(std::abs(x[i] - in.view.scale[g] * q), in.view.scale[g] * 0.5001f);
         sum += q;
       }
-      ASSERT_EQ(in.view.sum[2 * g + half], sum);
+      ASSERT_EQ(static_cast<float>(in.view.sum[2 * g + half]), sum);
     }
   }
 }
