@@ -3,6 +3,8 @@
 #include <memory>
 
 #include "apps/commands.h"
+#include "apps/embed_overrides.h"
+#include "apps/ingest_output.h"
 #include "apps/json_output.h"
 #include "apps/terminal.h"
 #include "base/error.h"
@@ -93,6 +95,16 @@ int show(CliSession& session, bool with_documents) {
   return 0;
 }
 
+int reembed_collection(CliSession& session, const EmbedFlags& embed) {
+  IngestOptions options;
+  options.collection = session.options.collection;
+  options.embed = embed.overrides();
+  report_ingest(session, options);
+  const ModelParts parts = session.model_parts();
+  print_ingest(session, reembed(session.store(Store::Mode::kReadWrite), parts, options));
+  return 0;
+}
+
 int remove(CliSession& session) {
   Store& store = session.store(Store::Mode::kReadWrite);
   const std::string& name = session.options.collection;
@@ -133,17 +145,18 @@ int verify(CliSession& session, bool all) {
 }
 
 // NAME is kept apart from --collection, because the environment may fill that one when it is not given.
-CLI::App* add(CLI::App& parent, CliSession& session, const char* name, const char* description, std::string& collection) {
+CLI::App* add(CLI::App& parent, CliSession& session, const char* name, const char* description, std::string& collection,
+              unsigned uses = CliSession::kCollection) {
   CLI::App* command = parent.add_subcommand(name, description);
   command->add_option("NAME", collection, "Collection; the same as -c");
-  session.add_options(*command, CliSession::kCollection);
+  session.add_options(*command, uses);
   return command;
 }
 
 }  // namespace
 
 void add_collection_commands(CLI::App& app, CliSession& session, CommandTable& table) {
-  CLI::App* collection = app.add_subcommand("collection", "Lists, shows, removes and verifies collections");
+  CLI::App* collection = app.add_subcommand("collection", "Lists, shows, removes, verifies and re-embeds collections");
   collection->require_subcommand(1);
 
   CLI::App* command = collection->add_subcommand("list", "All collections of the store");
@@ -172,6 +185,16 @@ void add_collection_commands(CLI::App& app, CliSession& session, CommandTable& t
     }
     use_name();
     return remove(session);
+  });
+
+  command = add(*collection, session, "reembed", "Computes all vectors anew, with another model or pooling", *name,
+                CliSession::kEngine | CliSession::kCollection);
+  auto embed = std::make_shared<EmbedFlags>();
+  add_embed_flags(*command, *embed);
+  command->footer("Examples:\n  gritstone collection reembed notes -m other-model.gguf");
+  table.add(command, [&session, use_name, embed] {
+    use_name();
+    return reembed_collection(session, *embed);
   });
 
   command = add(*collection, session, "verify", "Reads everything back and compares it with its checksums", *name);

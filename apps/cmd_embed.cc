@@ -3,6 +3,7 @@
 #include <memory>
 
 #include "apps/commands.h"
+#include "apps/embed_overrides.h"
 #include "apps/json_output.h"
 #include "apps/terminal.h"
 #include "base/checked_file.h"
@@ -18,9 +19,7 @@ struct Options {
   std::string file;
   std::string role = "document";
   std::string instruction;
-  std::string pooling, attention;  // empty: what suits the model
-  std::size_t layer = 0;           // 0: the last
-  std::size_t max_tokens = 0;      // 0: the embedder's own limit
+  EmbedFlags embed;
   bool raw = false;
 };
 
@@ -38,11 +37,7 @@ std::vector<std::string> read_lines(const std::string& file) {
 }
 
 EmbedOptions embed_options(CliSession& session, const Options& options) {
-  EmbedOverrides overrides;
-  if (!options.pooling.empty()) overrides.pooling = parse_pooling(options.pooling);
-  if (!options.attention.empty()) overrides.attention = parse_attention(options.attention);
-  if (options.layer > 0) overrides.layer = options.layer;
-  if (options.max_tokens > 0) overrides.max_tokens = options.max_tokens;
+  EmbedOverrides overrides = options.embed.overrides();
   if (options.raw) overrides.format = EmbedFormat::kRaw;
   return resolve_embed_options(session.model().config(), overrides);
 }
@@ -107,11 +102,8 @@ void add_embed_command(CLI::App& app, CliSession& session, CommandTable& table) 
   command->add_option("-f,--file", options->file, "File with one text a line");
   command->add_option("--role", options->role, "document or query")->check(CLI::IsMember({"document", "query"}))->capture_default_str();
   command->add_option("--instruction", options->instruction, "What a query looks for (GRIT)");
-  command->add_option("--pooling", options->pooling, "mean, weighted-mean, last, echo or routing [what suits the model]");
-  command->add_option("--attention", options->attention, "bidirectional or causal [what suits the pooling]");
-  command->add_option("--embed-layer", options->layer, "Stops after this layer [the last]")->check(CLI::PositiveNumber);
-  command->add_option("--max-tokens", options->max_tokens, "Longer texts are cut [512]")->check(CLI::PositiveNumber);
   command->add_flag("--raw", options->raw, "The text as it is, without the GRIT format");
+  add_embed_flags(*command, options->embed);
   session.add_options(*command, CliSession::kEngine);
   command->footer(
       "Examples:\n"

@@ -4,6 +4,8 @@
 
 #include "apps/commands.h"
 #include "apps/json_output.h"
+#include "apps/paths.h"
+#include "apps/search_options.h"
 #include "apps/terminal.h"
 #include "base/error.h"
 #include "pipelines/embedder_setup.h"
@@ -14,13 +16,7 @@ namespace {
 
 struct Options {
   std::string query;
-  std::size_t k = 10;
-  std::string mode = "fused";
-  std::string filter;
-  std::string fusion = "convex";
-  double dense_weight = -1;  // below 0: the collection's
-  std::size_t per_document = 3;
-  bool duplicates = false;
+  SearchFlags flags;
   std::string instruction;
 };
 
@@ -79,7 +75,7 @@ std::string score_text(const char* name, const std::optional<float>& score, std:
 void print_text(const SearchResult& result) {
   for (const SearchHit& hit : result.hits) {
     const ChunkRecord& chunk = hit.chunk;
-    print_out(format("%2zu. ", hit.rank) + printable(chunk.path) + format(" [%zu-%zu]", chunk.span.start, chunk.span.end) +
+    print_out(format("%2zu. ", hit.rank) + display_path(chunk.path) + format(" [%zu-%zu]", chunk.span.start, chunk.span.end) +
               (chunk.heading_path.empty() ? "" : "  " + printable(chunk.heading_path)) + "\n");
     print_out(format("    score %.3f, ", hit.score) + score_text("bm25", hit.bm25, hit.bm25_rank) + ", " +
               score_text("dense", hit.dense, hit.dense_rank) + "\n");
@@ -90,18 +86,9 @@ void print_text(const SearchResult& result) {
 }
 
 int run(CliSession& session, const Options& options) {
-  SearchOptions search_options;
-  search_options.mode = parse_search_mode(options.mode);
-  search_options.k = options.k;
-  search_options.filter = parse_filter(options.filter);
-  search_options.fusion = parse_fusion(options.fusion);
-  search_options.max_per_document = options.per_document;
-  search_options.collapse_duplicates = !options.duplicates;
-  search_options.instruction = options.instruction;
-  search_options.cancel = session.stop();
-
   const std::shared_ptr<const Snapshot> snapshot = session.store(Store::Mode::kRead).snapshot(session.options.collection);
-  search_options.dense_weight = options.dense_weight < 0 ? default_dense_weight(snapshot->info()) : options.dense_weight;
+  SearchOptions search_options = options.flags.search_options(session, snapshot->info());
+  search_options.instruction = options.instruction;
   const std::unique_ptr<GritEmbedder> embedder = embedder_for(session, snapshot->info(), search_options.mode);
   const SearchResult result = search(*snapshot, embedder.get(), options.query, search_options);
   if (session.options.json) {
@@ -127,14 +114,7 @@ void add_search_command(CLI::App& app, CliSession& session, CommandTable& table)
   CLI::App* command = app.add_subcommand("search", "The passages that match a query");
   auto options = std::make_shared<Options>();
   command->add_option("QUERY", options->query, "What to look for; any text is a valid query")->required();
-  command->add_option("-k", options->k, "So many passages")->capture_default_str()->check(CLI::PositiveNumber);
-  command->add_option("--mode", options->mode, "fused, dense (by meaning) or bm25 (by words)")->capture_default_str();
-  command->add_option("--filter", options->filter, "path:GLOB type:md after:2024-01-31 before:... KEY=VALUE");
-  command->add_option("--fusion", options->fusion, "How fused joins both rankings: convex or rrf")->capture_default_str();
-  command->add_option("--dense-weight", options->dense_weight, "Weight of meaning in convex fusion, 0 to 1 [the collection's]")
-      ->check(CLI::Range(0.0, 1.0));
-  command->add_option("--per-document", options->per_document, "At most so many passages a document; 0: no limit")->capture_default_str();
-  command->add_flag("--duplicates", options->duplicates, "Keeps near duplicates");
+  add_search_flags(*command, options->flags, "So many passages");
   command->add_option("--instruction", options->instruction, "What the query looks for (GRIT)");
   session.add_options(*command, CliSession::kEngine | CliSession::kCollection);
   command->footer(

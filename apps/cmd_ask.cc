@@ -1,0 +1,86 @@
+// gritstone ask: a question answered from a collection, with citations.
+#include <CLI/CLI.hpp>
+#include <memory>
+
+#include "apps/answer_output.h"
+#include "apps/commands.h"
+#include "apps/sampling_options.h"
+#include "apps/search_options.h"
+#include "apps/terminal.h"
+#include "base/error.h"
+#include "pipelines/answer.h"
+#include "pipelines/embedder_setup.h"
+
+namespace gritstone {
+namespace {
+
+struct Options {
+  std::string question;
+  SearchFlags search;
+  AnswerOptions answer;
+  std::string layout = "docs-first";
+  std::string reuse = "auto";
+  double timeout = 0;
+  bool no_abstain = false;
+};
+
+int run(CliSession& session, const Options& options) {
+  validate(options.answer.sampling);
+  const std::shared_ptr<const Snapshot> snapshot = session.store(Store::Mode::kRead).snapshot(session.options.collection);
+  AnswerOptions request = options.answer;
+  request.search = options.search.search_options(session, snapshot->info());
+  request.layout = options.layout == "query-first" ? PromptLayout::kQueryFirst : PromptLayout::kDocsFirst;
+  request.abstain = !options.no_abstain;
+  request.cancel = session.stop();
+  const ModelParts parts = session.model_parts();
+  const std::unique_ptr<GritEmbedder> embedder =
+      request.search.mode == SearchMode::kBm25 ? nullptr : open_collection_embedder(parts, snapshot->info());
+  parts.engine();  // loading is not part of the answer's time
+  if (options.timeout > 0) {
+    request.deadline = std::chrono::steady_clock::now() + std::chrono::microseconds(static_cast<std::int64_t>(options.timeout * 1e6));
+  }
+  AnswerStream stream(session);
+  if (!session.options.json && stdout_is_terminal()) request.on_text = [&stream](std::string_view text) { stream.write(text); };
+  const AnswerResult result = answer(*snapshot, embedder.get(), parts, options.question, request);
+  if (session.options.json) {
+    print_answer_json(options.question, result);
+  } else {
+    print_answer(session, result, stream.finish(result));
+  }
+  if (result.damaged_chunks > 0) {
+    session.warn(std::to_string(result.damaged_chunks) + " passages are damaged and were left out; see gritstone collection verify");
+    return exit_code(ErrorCode::kDamagedData);
+  }
+  return 0;
+}
+
+}  // namespace
+
+void add_ask_command(CLI::App& app, CliSession& session, CommandTable& table) {
+  CLI::App* command = app.add_subcommand("ask", "Answers a question from a collection, with citations");
+  auto options = std::make_shared<Options>();
+  command->add_option("QUESTION", options->question, "The question")->required();
+  command->add_option("-n,--tokens", options->answer.max_new_tokens, "Longest answer")->capture_default_str()->check(CLI::PositiveNumber);
+  options->search.k = options->answer.search.k;
+  add_search_flags(*command, options->search, "Passages that are put before the model");
+  command->add_option("--layout", options->layout, "Prompt order: docs-first or query-first")
+      ->check(CLI::IsMember({"docs-first", "query-first"}))
+      ->capture_default_str();
+  command->add_option("--reuse", options->reuse, "Reuse of computed passages: auto or none (both compute everything in this version)")
+      ->check(CLI::IsMember({"auto", "none"}))
+      ->capture_default_str();
+  command->add_option("--instruction", options->answer.instruction, "Replaces the built-in instruction to the model");
+  command->add_option("--stop", options->answer.stop_strings, "Ends before this text (may be repeated)")->take_all();
+  command->add_option("--timeout", options->timeout, "Gives up after so many seconds; 0: never")->check(CLI::NonNegativeNumber);
+  command->add_flag("--no-abstain", options->no_abstain, "Lets the model answer even if no passage seems to hold the answer");
+  add_sampling_options(*command, options->answer.sampling);
+  session.add_options(*command, CliSession::kEngine | CliSession::kCollection);
+  command->footer(
+      "Examples:\n"
+      "  gritstone ask \"When does the last ferry leave in winter?\" -c notes -m model.gguf\n"
+      "  gritstone ask \"Who decided on the archive?\" -c work -k 8 -n 120 --json\n"
+      "  gritstone ask \"What does error 17 mean?\" --filter \"path:manuals/*\" --layout query-first");
+  table.add(command, [&session, options] { return run(session, *options); });
+}
+
+}  // namespace gritstone

@@ -1,0 +1,88 @@
+// gritstone index: files and folders into a collection, or a collection brought up to date.
+#include <CLI/CLI.hpp>
+#include <memory>
+
+#include "apps/commands.h"
+#include "apps/embed_overrides.h"
+#include "apps/ingest_output.h"
+#include "apps/paths.h"
+#include "apps/terminal.h"
+#include "base/error.h"
+#include "pipelines/byte_counter.h"
+#include "pipelines/ingest.h"
+
+namespace gritstone {
+namespace {
+
+struct Options {
+  std::vector<std::string> paths;
+  std::size_t chunk_tokens = ChunkerOptions{}.max_tokens;
+  std::string dense = "now";
+  std::string language = "english";
+  std::uint64_t max_file_mb = 64;
+  std::vector<std::string> attributes;
+  EmbedFlags embed;
+};
+
+std::map<std::string, std::string> parse_attributes(const std::vector<std::string>& texts) {
+  std::map<std::string, std::string> attributes;
+  for (const std::string& text : texts) {
+    const std::size_t equals = text.find('=');
+    if (equals == 0 || equals == std::string::npos) throw Error(ErrorCode::kInvalidArgument, "attribute \"" + text + "\" is not KEY=VALUE");
+    attributes[text.substr(0, equals)] = text.substr(equals + 1);
+  }
+  return attributes;
+}
+
+int run(CliSession& session, const Options& options) {
+  IngestOptions ingest_options;
+  for (const std::string& path : options.paths) ingest_options.paths.push_back(absolute_path(path));
+  ingest_options.collection = session.options.collection;
+  ingest_options.language = options.language;
+  ingest_options.chunker.max_tokens = options.chunk_tokens;
+  ingest_options.limits.max_file_bytes = options.max_file_mb << 20;
+  ingest_options.dense_now = options.dense == "now";
+  ingest_options.embed = options.embed.overrides();
+  ingest_options.attributes = parse_attributes(options.attributes);
+  report_ingest(session, ingest_options);
+
+  const ByteCounter bytes;
+  ModelParts parts;
+  if (session.has_model()) {
+    parts = session.model_parts();
+  } else {
+    session.warn("no model named, so there will be no vectors and passages are measured in bytes; name one with -m FILE");
+  }
+  const TokenCounter& counter = session.has_model() ? static_cast<const TokenCounter&>(session.tokenizer()) : bytes;
+  const IngestResult result =
+      ingest(session.store(Store::Mode::kReadWrite), counter, session.has_model() ? &parts : nullptr, ingest_options);
+  print_ingest(session, result);
+  return result.skipped.empty() ? 0 : exit_code(ErrorCode::kPartial);
+}
+
+}  // namespace
+
+void add_index_command(CLI::App& app, CliSession& session, CommandTable& table) {
+  CLI::App* command = app.add_subcommand("index", "Adds files and folders to a collection, or brings it up to date");
+  auto options = std::make_shared<Options>();
+  command->add_option("PATH", options->paths, "Files and folders (text, Markdown, HTML)")->required();
+  command->add_option("--chunk-tokens", options->chunk_tokens, "Longest passage")->capture_default_str();
+  command->add_option("--dense", options->dense, "Vectors now, or later (words only until then)")
+      ->check(CLI::IsMember({"now", "later"}))
+      ->capture_default_str();
+  command->add_option("--language", options->language, "Of a new collection, for word stems; none: no stemming")->capture_default_str();
+  command->add_option("--max-file-mb", options->max_file_mb, "Larger files are skipped")->capture_default_str()->check(CLI::Range(1, 4096));
+  command->add_option("--attribute", options->attributes, "KEY=VALUE for --filter, of every document found")->take_all();
+  add_embed_flags(*command, options->embed);
+  session.add_options(*command, CliSession::kEngine | CliSession::kCollection);
+  command->footer(
+      "Run it again to bring a collection up to date: unchanged files are skipped, edited ones replaced, deleted ones removed.\n"
+      "Exit status: 0 if everything was indexed, 2 if files were skipped or it was interrupted (the next run goes on there).\n"
+      "Examples:\n"
+      "  gritstone index ~/notes -m model.gguf\n"
+      "  gritstone index manuals reports/2024.html -c work --attribute team=service\n"
+      "  gritstone index ~/library --dense later");
+  table.add(command, [&session, options] { return run(session, *options); });
+}
+
+}  // namespace gritstone
