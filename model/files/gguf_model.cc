@@ -18,15 +18,7 @@ class GgufModel final : public ModelFile {
   explicit GgufModel(const std::filesystem::path& path)
       : path_(path), mapping_(path), file_(mapping_.bytes(), path.string()), config_(gguf_config(file_, path.string())) {
     if (config_.name.empty()) config_.name = path.stem().string();
-    for (const GgufTensor& tensor : file_.tensors()) {
-      TensorRef ref;
-      ref.name = tensor.name;
-      ref.type = tensor.type;
-      ref.shape.assign(tensor.dims.rbegin(), tensor.dims.rend());  // GGUF counts from the fastest dimension
-      ref.data = mapping_.bytes().data() + tensor.offset;
-      ref.bytes = tensor.bytes;
-      tensors_.push_back(std::move(ref));
-    }
+    tensors_ = gguf_tensors(file_);
     check_tensors(config_, tensors_, path.string());
   }
 
@@ -49,6 +41,20 @@ class GgufModel final : public ModelFile {
 };
 
 }  // namespace
+
+std::vector<TensorRef> gguf_tensors(const GgufFile& file) {
+  std::vector<TensorRef> tensors;
+  for (const GgufTensor& tensor : file.tensors()) {
+    TensorRef ref;
+    ref.name = tensor.name;
+    ref.type = tensor.type;
+    ref.shape.assign(tensor.dims.rbegin(), tensor.dims.rend());  // GGUF counts from the fastest dimension
+    ref.data = file.bytes().data() + tensor.offset;
+    ref.bytes = tensor.bytes;
+    tensors.push_back(std::move(ref));
+  }
+  return tensors;
+}
 
 std::unique_ptr<ModelFile> open_gguf_model(const std::filesystem::path& path) { return std::make_unique<GgufModel>(path); }
 
