@@ -66,7 +66,7 @@ class HtmlReader {
   // Copies text, decoding entities.
   void append(BlockBuilder& builder, std::size_t from, std::size_t to) const {
     while (from < to) {
-      const std::size_t ampersand = std::min(text_.find('&', from), to);
+      const std::size_t ampersand = std::min(text_.substr(0, to).find('&', from), to);
       builder.copy(from, ampersand);
       if (ampersand == to) return;
       const Entity entity = decode_entity(text_, ampersand);
