@@ -106,7 +106,11 @@ ModelConfig gguf_config(const GgufFile& file, const std::string& what) {
   if (const auto width = keys.size("expert_feed_forward_length"); width && olmoe) c.ffn = *width;
 
   if (c.heads == 0 || c.heads > 1024) reject(what, "number of heads is " + std::to_string(c.heads));
-  c.head_dim = keys.size("attention.key_length").value_or(c.hidden / c.heads);
+  const auto key_length = keys.size("attention.key_length");
+  if (!key_length && c.hidden % c.heads != 0) {
+    reject(what, "hidden size " + std::to_string(c.hidden) + " cannot be split into " + std::to_string(c.heads) + " heads");
+  }
+  c.head_dim = key_length.value_or(c.hidden / c.heads);
   if (keys.size("attention.value_length").value_or(c.head_dim) != c.head_dim)
     reject(what, "keys and values of different widths are not supported");
   if (keys.size("rope.dimension_count").value_or(c.head_dim) != c.head_dim) {

@@ -98,7 +98,12 @@ ModelConfig read_config(const rapidjson::Value& config) {
   if (c.heads == 0) throw Error(ErrorCode::kInvalidArgument, "\"num_attention_heads\" is 0");
   // MistralConfig's default is 8 groups; the others default to one per head.
   c.kv_heads = size(config, "num_key_value_heads").value_or(mistral ? 8 : c.heads);
-  c.head_dim = size(config, "head_dim").value_or(c.hidden / c.heads);
+  const auto head_dim = size(config, "head_dim");
+  if (!head_dim && c.hidden % c.heads != 0) {
+    throw Error(ErrorCode::kInvalidArgument,
+                "hidden_size " + std::to_string(c.hidden) + " cannot be split into " + std::to_string(c.heads) + " heads");
+  }
+  c.head_dim = head_dim.value_or(c.hidden / c.heads);
   c.ffn = required(config, "intermediate_size");
   c.vocab = required(config, "vocab_size");
   c.context = size(config, "max_position_embeddings").value_or(olmoe ? 4096 : mistral ? 131072 : 2048);
