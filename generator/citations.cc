@@ -11,9 +11,30 @@ namespace {
 
 using Terms = std::set<std::string>;
 
+// Models write "3" where the passage says "three", and the other way round. Keys are stems.
+std::string_view digits_of(std::string_view term) {
+  static constexpr std::string_view kNumbers[] = {"zero",  "one",   "two",  "three", "four",   "five", "six",
+                                                  "seven", "eight", "nine", "ten",   "eleven", "twelv"};
+  static constexpr std::string_view kDigits[] = {"0", "1", "2", "3", "4", "5", "6", "7", "8", "9", "10", "11", "12"};
+  for (std::size_t i = 0; i < std::size(kNumbers); ++i) {
+    if (term == kNumbers[i]) return kDigits[i];
+  }
+  return term;
+}
+
+// Words about the answer rather than in it ("The answer is ...", "According to passage 2 ..."), as stems.
+bool is_scaffold(std::string_view term) {
+  static constexpr std::string_view kScaffold[] = {"answer", "question", "passag", "document", "accord", "context"};
+  return std::find(std::begin(kScaffold), std::end(kScaffold), term) != std::end(kScaffold);
+}
+
 Terms terms_of(Analyzer& analyzer, std::string_view text) {
-  const std::vector<std::string> list = analyzer.query_terms(text, 4096);
-  return Terms(list.begin(), list.end());
+  Terms terms;
+  Terms scaffold;
+  for (const std::string& term : analyzer.query_terms(text, 4096)) {
+    (is_scaffold(term) ? scaffold : terms).emplace(digits_of(term));
+  }
+  return terms.empty() ? scaffold : terms;
 }
 
 double overlap(const Terms& wanted, const Terms& held) {

@@ -1,0 +1,92 @@
+#include "generator/generate.h"
+
+#include "tests/base/expect_error.h"
+#include "tests/generator/fake_model.h"
+
+namespace gritstone {
+namespace {
+
+GenerateRequest request_for(const ByteTokenizer& tokenizer, std::size_t n = 64) {
+  GenerateRequest request;
+  request.prompt = tokenizer.encode("prompt");
+  request.max_new_tokens = n;
+  request.stop_ids = tokenizer.stop_ids();
+  return request;
+}
+
+TEST(Generate, WritesUntilTheStopToken) {
+  const ByteTokenizer tokenizer;
+  ScriptedEngine engine("It is caf\xC3\xA9.");
+  std::string streamed;
+  GenerateRequest request = request_for(tokenizer);
+  request.on_text = [&](std::string_view text) { streamed += text; };
+  const GenerateResult result = generate(engine, tokenizer, request);
+  EXPECT_EQ(result.text, "It is caf\xC3\xA9.");
+  EXPECT_EQ(streamed, result.text);
+  EXPECT_EQ(result.finish_reason, FinishReason::kStop);
+  EXPECT_EQ(result.ids.size(), 12u);
+  EXPECT_EQ(result.usage.prompt_tokens, 6u);
+  EXPECT_EQ(result.usage.completion_tokens, 13u);  // the stop token was computed, too
+  EXPECT_GE(result.timings.total_ms, result.timings.ttft_ms);
+  EXPECT_TRUE(result.timings.tpot_ms.has_value());
+  EXPECT_GE(engine.last_job().max_slots, 6u + 64u);
+}
+
+TEST(Generate, EndsAtTheLengthOrAStopString) {
+  const ByteTokenizer tokenizer;
+  ScriptedEngine engine("abcdef STOP ghi");
+  GenerateRequest request = request_for(tokenizer, 4);
+  EXPECT_EQ(generate(engine, tokenizer, request).text, "abcd");
+  EXPECT_EQ(generate(engine, tokenizer, request).finish_reason, FinishReason::kLength);
+  request.max_new_tokens = 64;
+  request.stop_strings = {" STOP"};
+  std::string streamed;
+  request.on_text = [&](std::string_view text) { streamed += text; };
+  const GenerateResult stopped = generate(engine, tokenizer, request);
+  EXPECT_EQ(stopped.text, "abcdef");
+  EXPECT_EQ(streamed, "abcdef");
+  EXPECT_EQ(stopped.finish_reason, FinishReason::kStop);
+  request.ignore_stops = true;
+  request.max_new_tokens = 20;
+  EXPECT_EQ(generate(engine, tokenizer, request).usage.completion_tokens, 20u);
+  request.max_new_tokens = 0;
+  EXPECT_EQ(generate(engine, tokenizer, request).text, "");
+}
+
+TEST(Generate, CancelEndsItSoon) {
+  const ByteTokenizer tokenizer;
+  ScriptedEngine engine(std::string(4000, 'x'));
+  engine.set_step_ms(2);
+  GenerateRequest request = request_for(tokenizer, 4000);
+  std::stop_source stop;
+  request.cancel = stop.get_token();
+  request.on_text = [&](std::string_view) { stop.request_stop(); };
+  const auto start = std::chrono::steady_clock::now();
+  EXPECT_GS_ERROR(generate(engine, tokenizer, request), ErrorCode::kCancelled, "cancelled");
+  EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(4));  // all of it would take 8
+}
+
+TEST(Generate, AnErrorWhileShowingTextEndsTheJob) {
+  const ByteTokenizer tokenizer;
+  ScriptedEngine engine(std::string(4000, 'x'));
+  engine.set_step_ms(1);
+  GenerateRequest request = request_for(tokenizer, 4000);
+  request.on_text = [](std::string_view) { throw Error(ErrorCode::kStorage, "the reader went away"); };
+  EXPECT_GS_ERROR(generate(engine, tokenizer, request), ErrorCode::kStorage, "went away");
+}
+
+TEST(Generate, RefusesWhatDoesNotFit) {
+  const ByteTokenizer tokenizer;
+  ScriptedEngine engine("x");
+  engine.mutable_config().context = 10;
+  EXPECT_GS_ERROR(generate(engine, tokenizer, request_for(tokenizer, 5)), ErrorCode::kInvalidArgument, "6 tokens and 5 new");
+  GenerateRequest empty = request_for(tokenizer, 1);
+  empty.prompt.clear();
+  EXPECT_GS_ERROR(generate(engine, tokenizer, empty), ErrorCode::kInvalidArgument, "no tokens");
+  GenerateRequest bad = request_for(tokenizer, 1);
+  bad.sampling.temperature = -2;
+  EXPECT_GS_ERROR(generate(engine, tokenizer, bad), ErrorCode::kInvalidArgument, "temperature");
+}
+
+}  // namespace
+}  // namespace gritstone
