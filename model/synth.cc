@@ -22,13 +22,13 @@ namespace {
 
 constexpr std::size_t kBatchBytes = std::size_t{8} << 20;
 
-// Skewed routing: every embedding has kShared in its first kSharedColumns columns, a direction that all tokens keep through the layers
-// (the residual stream is mostly the embedding), and the router row of the expert of rank r (1 .. experts, shuffled for each layer) leans
-// against it so that its logit is lowered by kZipf * ln(r). The other part of a logit has standard deviation 1. With 64 experts and 8 used
-// the first expert then gets 4.2 times the mean load, the first eight together 33 % of all tokens (12.5 % if uniform) and the last one 0.43
-// times the mean: between what OLMoE shows over a mixed corpus and on text of a single domain.
+// Skewed routing: every embedding has the same value in its first kSharedColumns columns, a direction that all tokens keep through the
+// layers (the residual stream is mostly the embedding) and that holds a fifth of their energy. The router row of the expert of rank r
+// (1 .. experts, shuffled for each layer) leans against it so that its logit is lowered by kZipf * ln(r) standard deviations of its random
+// part. With 64 experts and 8 used the first expert then gets 4.2 times the mean load, the first eight together 33 % of all slots (12.5 %
+// if uniform) and the last one 0.43 times the mean: between what OLMoE shows over a mixed corpus and on text of a single domain.
 constexpr std::size_t kSharedColumns = 32;
-constexpr float kShared = 4.0f;
+constexpr float kSharedEnergy = 0.25f;  // beside 1 of the random part
 constexpr float kZipf = 0.4f;
 
 const std::pair<const char*, ModelConfig (*)()> kModels[] = {
@@ -145,22 +145,24 @@ class Synthesizer {
     return ranks;
   }
 
+  // Value of the shared columns: 4 for a hidden size of 2048.
+  float shared_value() const { return std::sqrt(kSharedEnergy * static_cast<float>(config_.hidden) / static_cast<float>(kSharedColumns)); }
+
   // Re-codes the first block or blocks of an embedding row with the shared columns.
-  static void add_shared_direction(DType type, std::size_t columns, std::uint8_t* row) {
+  void add_shared_direction(DType type, std::size_t columns, std::uint8_t* row) const {
     const std::size_t head = std::max(kSharedColumns, traits(type).block);
     if (columns < head) return;
     std::vector<float> values(head);
     dequantize_row(type, row, values.data(), head);
-    std::fill_n(values.begin(), kSharedColumns, kShared);
+    std::fill_n(values.begin(), kSharedColumns, shared_value());
     quantize_row(type, values.data(), row, head);
   }
 
   void lean_router(std::size_t rank, std::uint8_t* row) const {
-    const auto hidden = static_cast<float>(config_.hidden);
-    const auto shared = static_cast<float>(kSharedColumns);
-    // What the normalised state has in the shared columns: the rest of an embedding has variance 1.
-    const float rms = std::sqrt((shared * kShared * kShared + hidden - shared) / hidden);
-    const float lean = -kZipf * std::log(static_cast<float>(rank)) / (shared * kShared / rms);
+    // Normalisation divides the shared and the random part of the state alike, so it cancels out. The random part of a logit: hidden - 32
+    // products of an embedding of variance 1 and a weight of variance 1 / hidden.
+    const float random_part = std::sqrt(1.0f - static_cast<float>(kSharedColumns) / static_cast<float>(config_.hidden));
+    const float lean = -kZipf * std::log(static_cast<float>(rank)) * random_part / (static_cast<float>(kSharedColumns) * shared_value());
     for (std::size_t i = 0; i < kSharedColumns && i < config_.hidden; ++i) {
       std::memcpy(row + 4 * i, &lean, 4);  // in place of the random part, which would add a common offset of its own
     }
