@@ -52,7 +52,7 @@ class Evaluation {
     const Judgements judgements = read_beir_judgements(options_.data, options_.split);
     const std::map<std::string, std::string> queries = read_beir_queries(options_.data);
     index();
-    const Run found = search_all(judgements, queries);
+    const TrecRun found = search_all(judgements, queries);
     result_.score = score_run(judgements, found);
     result_.queries = result_.score.per_query.size();
     if (options_.run_out) write_trec_run(*options_.run_out, found, "gritstone-" + std::string(search_mode_name(options_.mode)));
@@ -127,7 +127,7 @@ class Evaluation {
     }
   }
 
-  Run search_all(const Judgements& judgements, const std::map<std::string, std::string>& queries) {
+  TrecRun search_all(const Judgements& judgements, const std::map<std::string, std::string>& queries) {
     const Clock::time_point start = Clock::now();
     const auto snapshot = store_.snapshot(options_.collection);
     const auto embedder =
@@ -140,7 +140,7 @@ class Evaluation {
     search_options.max_per_document = 1;
     search_options.collapse_duplicates = false;
     search_options.cancel = options_.stop;
-    Run run;
+    TrecRun run;
     std::size_t done = 0;
     for (const auto& [query, judged] : judgements) {
       report("search", done++, judgements.size());

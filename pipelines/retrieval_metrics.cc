@@ -73,7 +73,7 @@ bool parse_number(const std::string& text, Number& value) {
 
 }  // namespace
 
-RunScore score_run(const Judgements& judgements, const Run& run) {
+RunScore score_run(const Judgements& judgements, const TrecRun& run) {
   RunScore score;
   for (const auto& [query, judged] : judgements) {
     if (std::none_of(judged.begin(), judged.end(), [](const auto& j) { return j.second > 0; })) continue;
@@ -93,7 +93,7 @@ RunScore score_run(const Judgements& judgements, const Run& run) {
   return score;
 }
 
-void write_trec_run(const std::filesystem::path& path, const Run& run, std::string_view tag) {
+void write_trec_run(const std::filesystem::path& path, const TrecRun& run, std::string_view tag) {
   std::string text;
   char number[32];
   for (const auto& [query, entries] : run) {
@@ -115,8 +115,8 @@ void write_trec_run(const std::filesystem::path& path, const Run& run, std::stri
   write_file_atomically(path, as_bytes(text));
 }
 
-Run read_trec_run(const std::filesystem::path& path) {
-  Run run;
+TrecRun read_trec_run(const std::filesystem::path& path) {
+  TrecRun run;
   for_each_line(path, [&](const std::vector<std::string>& fields, std::size_t line) {
     RunEntry entry;
     if (fields.size() != 6) bad_line(path, line, std::to_string(fields.size()) + " fields, expected \"query Q0 document rank score tag\"");

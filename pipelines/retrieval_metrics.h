@@ -18,7 +18,7 @@ struct RunEntry {
   double score = 0;
 };
 // query -> documents found.
-using Run = std::map<std::string, std::vector<RunEntry>>;
+using TrecRun = std::map<std::string, std::vector<RunEntry>>;
 
 struct RetrievalMetrics {
   double ndcg_at_10 = 0;
@@ -35,13 +35,13 @@ struct RunScore {
 
 // Ranks by score, ties by document id descending, whatever the order in the run (trec_eval). Gain is the relevance itself, discount
 // log2(rank + 1). map and rr take the whole run.
-RunScore score_run(const Judgements& judgements, const Run& run);
+RunScore score_run(const Judgements& judgements, const TrecRun& run);
 
 // TREC format: "query Q0 document rank score tag". The scores written fall strictly, so that every reader finds our order.
 // Throws Error(kStorage).
-void write_trec_run(const std::filesystem::path& path, const Run& run, std::string_view tag);
+void write_trec_run(const std::filesystem::path& path, const TrecRun& run, std::string_view tag);
 // Throws Error: kNotFound, kInvalidArgument naming the line.
-Run read_trec_run(const std::filesystem::path& path);
+TrecRun read_trec_run(const std::filesystem::path& path);
 
 // BEIR's "query-id\tcorpus-id\tscore" with header, or TREC's "query 0 document relevance". Throws Error as read_trec_run().
 Judgements read_judgements(const std::filesystem::path& path);
