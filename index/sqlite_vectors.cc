@@ -1,5 +1,6 @@
 #include "index/sqlite_vectors.h"
 
+#include <chrono>
 #include <limits>
 #include <system_error>
 #include <utility>
@@ -86,7 +87,12 @@ void write_vector_file(const std::filesystem::path& store, Database& database, c
   std::error_code ignored;
   for (const auto& entry : std::filesystem::directory_iterator(path.parent_path(), ignored)) {
     const std::string name = entry.path().filename().string();
-    // Newer ones belong to a commit we do not see yet; temporary ones of other processes are theirs until a later write.
+    // A killed process leaves its temporary file; one that is being written is younger than this.
+    if (name.find(".faiss.tmp.") != std::string::npos &&
+        std::filesystem::file_time_type::clock::now() - entry.last_write_time(ignored) > std::chrono::hours(1)) {
+      std::filesystem::remove(entry.path(), ignored);
+    }
+    // Newer ones belong to a commit we do not see yet.
     if (entry.path() == path || !name.starts_with("vectors-") || !name.ends_with(".faiss")) continue;
     const std::string number = name.substr(8, name.size() - 14);
     if (number.size() < 20 && number.find_first_not_of("0123456789") == std::string::npos && !number.empty() &&

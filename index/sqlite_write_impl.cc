@@ -110,26 +110,46 @@ DocumentId WriteJob::Impl::insert_document(CollectionRow& row, const DocumentMet
 
 void WriteJob::Impl::delete_document(CollectionRow& row, DocumentId id) {
   const std::string table = fts_table(row.info.id);
-  Statement& s = database.statement(
-      "SELECT c.id, d.title, c.heading, c.text, c.tokens, EXISTS(SELECT 1 FROM embeddings e WHERE e.chunk_id = c.id) FROM chunks c JOIN "
-      "documents d ON d.id = c.document_id WHERE c.document_id = ?1");
-  s.bind(1, id);
-  while (s.step()) {
-    // FTS5 takes the terms of the old text out of the index; it does not keep the text itself.
-    Statement& erase =
-        database.statement("INSERT INTO " + table + "(" + table + ", rowid, title, heading, body) VALUES('delete', ?1, ?2, ?3, ?4)");
-    const std::string text = s.text(3);
-    erase.bind(1, s.integer(0)).bind(2, s.text(1)).bind(3, s.text(2)).bind(4, text).run();
-    --row.info.chunks;
-    row.info.text_bytes -= text.size();
-    row.info.tokens -= static_cast<std::uint64_t>(s.integer(4));
-    if (s.integer(5) != 0) {
-      --row.info.embedded_chunks;
-      row.vectors_changed = true;
+  std::string title;
+  bool damaged = false;
+  try {
+    if (const auto record = load_document(database, id)) title = record->title;
+  } catch (const Error& error) {
+    if (error.code() != ErrorCode::kDamagedData) throw;
+    damaged = true;
+  }
+  std::vector<ChunkId> chunks;
+  Statement& ids = database.statement("SELECT id FROM chunks WHERE document_id = ?1").bind(1, id);
+  while (ids.step()) chunks.push_back(ids.integer(0));
+  for (const ChunkId chunk_id : chunks) {
+    if (damaged) break;
+    try {
+      const ChunkRow chunk = load_chunk(database, chunk_id).value();
+      // FTS5 takes the terms of the old text out of its index; it does not keep the text itself.
+      database.statement("INSERT INTO " + table + "(" + table + ", rowid, title, heading, body) VALUES('delete', ?1, ?2, ?3, ?4)")
+          .bind(1, chunk_id)
+          .bind(2, title)
+          .bind(3, chunk.record.heading_path)
+          .bind(4, chunk.record.text)
+          .run();
+      --row.info.chunks;
+      row.info.text_bytes -= chunk.record.text.size();
+      row.info.tokens -= chunk.record.tokens;
+      Statement& vector = database.statement("SELECT 1 FROM embeddings WHERE chunk_id = ?1").bind(1, chunk_id);
+      if (vector.step()) {
+        vector.reset();
+        --row.info.embedded_chunks;
+        row.vectors_changed = true;
+      }
+    } catch (const Error& error) {
+      if (error.code() != ErrorCode::kDamagedData) throw;
+      damaged = true;
     }
   }
   database.statement("DELETE FROM documents WHERE id = ?1").bind(1, id).run();  // chunks, vectors, attributes cascade
   --row.info.documents;
+  // Terms of a text that changed behind our back cannot be taken out one by one.
+  if (damaged) rebuild(row);
 }
 
 bool WriteJob::Impl::insert_chunk(CollectionRow& row, DocumentId document, std::size_t ordinal, const std::string& title,

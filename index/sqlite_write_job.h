@@ -43,6 +43,8 @@ class WriteJob::Impl {
 
   DocumentId insert_document(CollectionRow& row, const DocumentMeta& meta, std::size_t chunks);
   void delete_document(CollectionRow& row, DocumentId id);
+  // Full-text index and counters anew from the rows that are there.
+  void rebuild(CollectionRow& row);
   // Inserts the chunk, its full-text row and, if an equal passage is embedded, its vector; true if so.
   bool insert_chunk(CollectionRow& row, DocumentId document, std::size_t ordinal, const std::string& title, const Chunk& chunk,
                     const std::map<std::string, std::vector<std::uint8_t>>& reusable);

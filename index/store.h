@@ -131,6 +131,10 @@ class WriteJob {
 
   // Makes everything so far durable and visible, and starts the next transaction. Each touched collection's generation grows by one.
   void commit();
+  // Removes what does not match its hash: whole documents with a damaged row (their paths are returned, sorted; index them again), single
+  // damaged vectors (they become pending), orphans. Rebuilds the full-text index and the counters. Throws Error: kNotFound; kDamagedData if
+  // the collection's own row or the database file is damaged: restore it from a copy, or remove it.
+  std::vector<std::string> repair(std::string_view collection);
   // Writes the FAISS file of the collection's committed vectors and removes older ones. Optional: readers build what is missing.
   void publish_vectors(std::string_view collection);
   // Rewrites the full-text index (dropping terms of deleted text) and returns free pages to the file system. Commits first.

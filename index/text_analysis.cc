@@ -120,7 +120,7 @@ struct Analyzer::State {
       std::size_t from = static_cast<std::size_t>(start);
       const std::size_t limit = static_cast<std::size_t>(end);
       while (from < limit) {
-        const std::size_t bar = std::min(limit, window.find('_', from));
+        const std::size_t bar = std::min(limit, window.substr(0, limit).find('_', from));
         if (bar > from && !visit(window.substr(from, bar - from), base + from, base + bar)) return false;
         from = bar + 1;
       }
