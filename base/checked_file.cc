@@ -4,7 +4,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <atomic>
 #include <cerrno>
 #include <cstring>
 #include <utility>
@@ -21,10 +20,9 @@ namespace {
 }  // namespace
 
 CheckedFileWriter::CheckedFileWriter(const std::filesystem::path& path) : path_(path) {
-  // The process id and a count keep writers apart, also two threads of one process; O_EXCL and O_NOFOLLOW refuse a planted file or link.
-  static std::atomic<unsigned> count{0};
+  // The process id keeps two writers apart; O_EXCL and O_NOFOLLOW refuse a planted file or link.
   temporary_ = path;
-  temporary_ += ".tmp." + std::to_string(::getpid()) + "." + std::to_string(count++);
+  temporary_ += ".tmp." + std::to_string(::getpid());
   fd_ = ::open(temporary_.c_str(), O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
   if (fd_ < 0 && errno == EEXIST) {
     // A leftover of a crashed process that had our id.
