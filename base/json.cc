@@ -4,6 +4,7 @@
 #include <rapidjson/memorystream.h>
 #include <rapidjson/reader.h>
 
+#include <algorithm>
 #include <cmath>
 #include <unordered_set>
 #include <vector>
@@ -72,6 +73,36 @@ class GuardHandler : public rapidjson::BaseReaderHandler<rapidjson::UTF8<>, Guar
 
 constexpr unsigned kFlags = rapidjson::kParseIterativeFlag | rapidjson::kParseValidateEncodingFlag | rapidjson::kParseFullPrecisionFlag;
 
+// Offset of a number whose digits are all 0 and whose exponent, fraction digits included, exceeds 22 ("0e-85"); npos if there is none.
+// RapidJSON 1.1 normalises the significand 0 of such a number with clz(0), which is undefined (diyfp.h; found by fuzzing).
+std::size_t find_scaled_zero(std::string_view text) {
+  constexpr int kLargestExactPower = 22;
+  const auto is_digit = [&text](std::size_t i) { return i < text.size() && text[i] >= '0' && text[i] <= '9'; };
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    if (text[i] == '"') {
+      for (++i; i < text.size() && text[i] != '"'; ++i) i += text[i] == '\\' ? 1 : 0;
+    } else if (is_digit(i)) {
+      const std::size_t start = i;
+      bool zero = true;
+      std::size_t scale = 0;
+      for (; is_digit(i); ++i) zero = zero && text[i] == '0';
+      if (i < text.size() && text[i] == '.') {
+        for (++i; is_digit(i); ++i, ++scale) zero = zero && text[i] == '0';
+      }
+      if (i < text.size() && (text[i] == 'e' || text[i] == 'E')) {
+        ++i;
+        if (i < text.size() && (text[i] == '+' || text[i] == '-')) ++i;
+        std::size_t exponent = 0;
+        for (; is_digit(i); ++i) exponent = std::min<std::size_t>(exponent * 10 + static_cast<std::size_t>(text[i] - '0'), 100000);
+        scale += exponent;
+      }
+      if (zero && scale > kLargestExactPower) return start;
+      --i;
+    }
+  }
+  return std::string_view::npos;
+}
+
 const rapidjson::Value* member(const rapidjson::Value& object, const char* key) {
   if (!object.IsObject()) return nullptr;
   const auto it = object.FindMember(key);
@@ -88,6 +119,9 @@ rapidjson::Document parse_json(std::string_view text, std::string_view what, std
   // RapidJSON takes a NUL for the end and would ignore what follows.
   if (const std::size_t nul = text.find('\0'); nul != std::string_view::npos) {
     throw Error(ErrorCode::kInvalidArgument, std::string(what) + ": NUL at byte " + std::to_string(nul));
+  }
+  if (const std::size_t zero = find_scaled_zero(text); zero != std::string_view::npos) {
+    throw Error(ErrorCode::kInvalidArgument, std::string(what) + ": zero with an exponent beyond 22 at byte " + std::to_string(zero));
   }
   GuardHandler guard(max_depth, check_duplicate_keys);
   {
