@@ -51,7 +51,7 @@ def synth(args, kind):
 
 
 def measure(args, path):
-    """{"ours"|"theirs": {test: [tokens/s of each sample]}}, {"ours"|"theirs": peak bytes}"""
+    """{"ours"|"theirs": {test: [tokens/s of each round]}}, {"ours"|"theirs": peak bytes}"""
     shape = ["--prefill", args.prefill, "--decode", args.decode, "--embed", args.embed, "--repeat", args.repeat, "--threads", args.threads]
     engines = {"ours": [args.gritstone, "bench", "-m", path, *shape, "--json"],
                "theirs": [sys.executable, ROOT / "tests" / "bench" / "llama_cpp_bench.py", "-m", path, *shape]}
@@ -62,7 +62,7 @@ def measure(args, path):
             out, peak = run(command)
             peaks[name] = max(peaks[name], peak)
             for row in json.loads(out)["rows"]:
-                samples[name].setdefault(row["test"], []).extend(row.get("samples", [row["tokens_per_s"]]))
+                samples[name].setdefault(row["test"], []).append(row["tokens_per_s"])
                 print(f"{path.name}, round {round_number + 1}, {name}: {row['test']} {row['tokens_per_s']:.1f}", file=sys.stderr, flush=True)
     return samples, peaks
 
@@ -123,7 +123,7 @@ def main():
     command += " --smollm2 SmolLM2-135M-Instruct.Q4_1.gguf" if args.smollm2 else ""
     text = "\n".join([
         f"`{command}`, {results_page.processor()}, gritstone {results_page.revision(ROOT)}, llama-cpp-python {llama_cpp.__version__} built with "
-        f"GGML_NATIVE, {args.threads} threads, ubatch 512. Median (smallest - largest) of {args.rounds * args.repeat} samples, the engines taking turns. "
+        f"GGML_NATIVE, {args.threads} threads, ubatch 512. Median (smallest - largest) of {args.rounds} rounds, the engines taking turns, each with the median of {args.repeat} runs after a warm-up. "
         "Random weights show speed, never quality.\n", *speed, "", *memory, "",
         "MISSED: " + ", ".join(missed) + "." if missed else "All limits met."])
     print(text)

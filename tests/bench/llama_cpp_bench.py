@@ -5,13 +5,12 @@ Only llama_decode is inside the clock, after one untimed call of the same shape.
 (tests/reference/make_venv.sh); compare_llama_speed.py does, in turns with `gritstone bench`.
 
   pp<N>     one call with N tokens of one sequence on an empty cache, logits of the last token only
-  tg<N>     N calls with one token each, from an empty cache
+  tg<N>     N calls with one token each, behind one token
   embed<N>  mean-pooled embedding of texts of N tokens, as many texts in a call as fit into one ubatch (llama.cpp's best case)
 """
 import argparse
 import ctypes
 import json
-import random
 import statistics
 import time
 
@@ -54,6 +53,15 @@ def fill(batch, sequences, first_position=0, all_outputs=False):
     batch.n_tokens = n
 
 
+def random_ids(count, vocab, seed):
+    """The ids of `gritstone bench` (pipelines/bench.cc), so that both engines route the same tokens."""
+    ids, state = [], seed
+    for _ in range(count):
+        state = (state * 6364136223846793005 + 1442695040888963407) % (1 << 64)
+        ids.append((state >> 33) % vocab)
+    return ids
+
+
 def decode(context, batch):
     start = time.perf_counter()
     if lc.llama_decode(context, batch) != 0:
@@ -66,15 +74,15 @@ def clear(context):
     lc.llama_memory_clear(lc.llama_get_memory(context), False)
 
 
-def measure_prefill(model, ids, n, args):
+def measure_prefill(model, vocab, n, args):
     context = make_context(model, n, args.threads, args.ubatch)
-    batch = lc.llama_batch_init(max(n, 1), 0, 1)
+    batch = lc.llama_batch_init(n, 0, 1)
     rates = []
     for repeat in range(args.repeat + 1):
         clear(context)
-        seconds = 0.0
+        ids, seconds = random_ids(n, vocab, repeat), 0.0
         for first in range(0, n, args.ubatch):
-            fill(batch, [ids[first:min(first + args.ubatch, n)]], first)
+            fill(batch, [ids[first:first + args.ubatch]], first)
             seconds += decode(context, batch)
         if repeat:
             rates.append(n / seconds)
@@ -83,18 +91,18 @@ def measure_prefill(model, ids, n, args):
     return rates
 
 
-def measure_decode(model, ids, n, args):
+def measure_decode(model, vocab, n, args):
     context = make_context(model, n + 8, args.threads, args.ubatch)
     batch = lc.llama_batch_init(1, 0, 1)
     rates = []
     for repeat in range(args.repeat + 1):
         clear(context)
+        fill(batch, [random_ids(1, vocab, repeat)])
+        decode(context, batch)
         seconds = 0.0
-        for position in range(n):
-            fill(batch, [[ids[position % len(ids)]]], position)
+        for position, token in enumerate(random_ids(n, vocab, repeat + 1)[:n if repeat else 8]):
+            fill(batch, [[token]], position + 1)
             seconds += decode(context, batch)
-            if not repeat and position == 7:
-                break
         if repeat:
             rates.append(n / seconds)
     lc.llama_batch_free(batch)
@@ -102,16 +110,15 @@ def measure_decode(model, ids, n, args):
     return rates
 
 
-def measure_embed(model, ids, n, args):
+def measure_embed(model, vocab, n, args):
     texts = max(1, args.ubatch // n)
-    ubatch = max(args.ubatch, n)
-    context = make_context(model, n * texts, args.threads, ubatch, texts, embeddings=True)
+    context = make_context(model, n * texts, args.threads, max(args.ubatch, n), texts, embeddings=True)
     batch = lc.llama_batch_init(n * texts, 0, 1)
-    fill(batch, [[ids[(t * 31 + i) % len(ids)] for i in range(n)] for t in range(texts)], 0, all_outputs=True)
     width = lc.llama_model_n_embd(model)
     rates = []
     for repeat in range(args.repeat + 1):
         clear(context)
+        fill(batch, [random_ids(n, vocab, repeat + 1000 * t) for t in range(texts)], 0, all_outputs=True)
         seconds = decode(context, batch)
         for t in range(texts):
             row = lc.llama_get_embeddings_seq(context, t)
@@ -133,7 +140,6 @@ def main():
     parser.add_argument("--repeat", type=int, default=3)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--ubatch", type=int, default=512)
-    parser.add_argument("--ids-file", help="token ids, comma or space separated; default: random ids below the vocabulary size, seed 1")
     args = parser.parse_args()
 
     silence = lc.llama_log_callback(lambda level, text, data: None)
@@ -147,17 +153,10 @@ def main():
         raise SystemExit(f"llama.cpp could not load {args.model}")
     load_seconds = time.perf_counter() - start
     vocab = lc.llama_vocab_n_tokens(lc.llama_model_get_vocab(model))
-    if args.ids_file:
-        with open(args.ids_file, encoding="ascii") as file:
-            ids = [int(x) for x in file.read().replace(",", " ").split()]
-    else:
-        rng = random.Random(1)
-        ids = [rng.randrange(vocab) for _ in range(max(args.prefill, args.embed, 512))]
-
     rows = []
     for label, n, measure in (("pp", args.prefill, measure_prefill), ("tg", args.decode, measure_decode), ("embed", args.embed, measure_embed)):
         if n > 0:
-            rates = measure(model, ids, n, args)
+            rates = measure(model, vocab, n, args)
             rows.append({"test": f"{label}{n}", "tokens_per_s": statistics.median(rates), "samples": rates})
     lc.llama_model_free(model)
     print(json.dumps({"rows": rows, "load_seconds": load_seconds, "peak_bytes": peak_memory_bytes(),

@@ -108,14 +108,14 @@ class Scores:
         self.count += len(targets)
 
 
-def compare_smollm2(args, scratch, lines):
+def compare_smollm2(args, scratch, lines, save):
     failed = False
     models = {"Q4_1": args.smollm2}
     for kind in ("Q8_0", "F16"):
         models[kind] = scratch / f"smollm2-{kind}.gguf"
         run(args.gritstone, "model", "quantize", "-m", args.smollm2, "--type", kind.lower(), "-o", models[kind])
 
-    reference = LlamaReference(args.smollm2, args.context)
+    reference = LlamaReference(args.smollm2, args.context, args.threads)
     text = cut_text(args.text.read_text(encoding="utf-8"), reference, args.windows * args.context)
     text_file = scratch / "text.txt"
     text_file.write_bytes(text.encode())
@@ -134,7 +134,7 @@ def compare_smollm2(args, scratch, lines):
                  f"KL from f32: llama.cpp | gritstone (first {args.exact_windows} windows) |")
     lines.append("| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |")
     for kind, model in models.items():
-        reference, scores = LlamaReference(model, args.context), Scores()
+        reference, scores = LlamaReference(model, args.context, args.threads), Scores()
         exact_theirs, exact_ours = [], []
         for window in range(windows):
             chunk = theirs[window * args.context:(window + 1) * args.context]
@@ -163,6 +163,7 @@ def compare_smollm2(args, scratch, lines):
         floor = [f"{np.concatenate(x).mean():.2e}" if x else "" for x in (exact_theirs, exact_ours)]
         lines.append(f"| {kind} | {scores.count:,} | {perplexity_theirs:.4f} | {perplexity_ours:.4f} | {difference:+.3%} (limit {PERPLEXITY_LIMIT[kind]:.1%}) "
                      f"| {divergence.mean():.2e} | {np.percentile(divergence, 99):.2e} | {scores.agree / scores.count:.2%} | {floor[0]} | {floor[1]} |")
+        save()
     lines.append("")
     return failed
 
@@ -182,7 +183,7 @@ def compare_tiny_olmoe(args, scratch, lines):
         for kind in ("f16", "q8_0"):
             path = scratch / f"olmoe{number}-{kind}.gguf"
             run(args.gritstone, "model", "quantize", "-m", directory, "--type", kind, "-o", path)
-            reference = LlamaReference(path, 256)
+            reference = LlamaReference(path, 256, args.threads)
             positions = clear = wrong_clear = wrong = 0
             divergence = []
             for ids in inputs:
@@ -210,6 +211,7 @@ def main():
     parser.add_argument("--text", type=pathlib.Path)
     parser.add_argument("--windows", type=int, default=80, help="80 windows of 512 score 20,400 tokens")
     parser.add_argument("--context", type=int, default=512)
+    parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--exact-windows", type=int, default=8)
     parser.add_argument("--olmoe-windows", type=int, default=8)
     parser.add_argument("-o", "--output", type=pathlib.Path, default=ROOT / "docs" / "results" / "parity.md")
@@ -223,15 +225,19 @@ def main():
     lines = [f"## llama.cpp (llama-cpp-python {llama_cpp.__version__})\n", f"`{command.strip()}`, {results_page.processor()}, "
              f"gritstone {results_page.revision(ROOT)}.\n"]
     failed = False
+
+    def save(verdict=""):  # after every file too: a whole run takes a while
+        results_page.update_section(args.output, "Parity with other engines", "llama.cpp", "\n".join(lines) + verdict)
+
     with tempfile.TemporaryDirectory() as folder:
         scratch = pathlib.Path(folder)
-        if args.smollm2:
-            failed |= compare_smollm2(args, scratch, lines)
         failed |= compare_tiny_olmoe(args, scratch, lines)
-    lines.append("A threshold is MISSED." if failed else "All thresholds met.")
-    text = "\n".join(lines)
-    print(text)
-    results_page.update_section(args.output, "Parity with other engines", "llama.cpp", text)
+        save()
+        if args.smollm2:
+            failed |= compare_smollm2(args, scratch, lines, save)
+    verdict = "\nA threshold is MISSED." if failed else "\nAll thresholds met."
+    print("\n".join(lines) + verdict)
+    save(verdict)
     return 1 if failed else 0
 
 
