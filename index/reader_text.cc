@@ -23,14 +23,16 @@ bool is_underline(std::string_view line) {
          std::all_of(line.begin(), line.end(), [&](char c) { return c == line.front(); });
 }
 
-// "THE BEAUFORT SCALE": at least two capitals (ASCII), no small letters, not a sentence.
+// "THE BEAUFORT SCALE", "VERSION 5.3, \"Wren\"": mostly capitals (ASCII), not a sentence and not a row of numbers.
 bool is_capitals(std::string_view line) {
   std::size_t capitals = 0;
+  std::size_t small = 0;
   for (const char c : line) {
-    if (c >= 'a' && c <= 'z') return false;
-    if (c >= 'A' && c <= 'Z') ++capitals;
+    small += c >= 'a' && c <= 'z' ? 1 : 0;
+    capitals += c >= 'A' && c <= 'Z' ? 1 : 0;
   }
-  return capitals >= 2 && capitals * 2 >= line.size() && line.back() != '.' && line.back() != ',' && line.back() != ';';
+  return capitals >= 2 && small * 2 <= capitals && capitals * 3 >= line.size() && line.back() != '.' && line.back() != ',' &&
+         line.back() != ';';
 }
 
 // "- item", "* item", "• item", "3. item", "3) item"

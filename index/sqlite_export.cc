@@ -50,6 +50,7 @@ void Snapshot::export_logical(const std::function<void(std::string_view)>& write
             .number("dim", static_cast<std::int64_t>(info.dim))
             .finish());
   for (const DocumentRecord& record : all) {
+    if (record.damaged) throw Error(ErrorCode::kDamagedData, "the row of document " + record.path + " does not match its hash");
     Line line;
     line.text("document", record.path).text("sha256", to_hex(record.sha256)).number("size", static_cast<std::int64_t>(record.size));
     line.number("mtime_ns", record.mtime_ns).text("type", record.type).text("title", record.title);

@@ -117,7 +117,7 @@ Xxh128Digest document_hash(std::int64_t collection, const DocumentRecord& record
   return hash.digest();
 }
 
-std::optional<DocumentRecord> load_document(Database& database, DocumentId id) {
+std::optional<DocumentRecord> load_document(Database& database, DocumentId id, bool mark_damaged) {
   DocumentRecord record;
   Statement& attributes = database.statement("SELECT key, value FROM attributes WHERE document_id = ?1").bind(1, id);
   while (attributes.step()) record.attributes.emplace(attributes.text(0), attributes.text(1));
@@ -138,8 +138,12 @@ std::optional<DocumentRecord> load_document(Database& database, DocumentId id) {
   record.chunks = static_cast<std::size_t>(s.integer(7));
   const bool honest = equal_hash(s.blob(8), document_hash(collection, record));
   s.reset();
-  if (!honest)
+  if (honest) return record;
+  if (!mark_damaged) {
     throw Error(ErrorCode::kDamagedData, "the row of document " + std::to_string(id) + " (" + record.path + ") does not match its hash");
+  }
+  record.damaged = true;
+  record.sha256 = {};
   return record;
 }
 

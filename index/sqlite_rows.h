@@ -29,8 +29,9 @@ void insert_collection_row(Database& database, CollectionRow& row);  // sets inf
 // "arts, docs": for errors about a collection that is not there.
 std::string collection_names(Database& database);
 
-// Throws Error(kDamagedData) naming the path if the row hash differs; absent = no such row.
-std::optional<DocumentRecord> load_document(Database& database, DocumentId id);
+// Throws Error(kDamagedData) naming the path if the row hash differs; absent = no such row. mark_damaged: sets `damaged` instead of
+// throwing.
+std::optional<DocumentRecord> load_document(Database& database, DocumentId id, bool mark_damaged = false);
 std::optional<DocumentId> find_document_id(Database& database, std::int64_t collection, std::string_view path);
 Xxh128Digest document_hash(std::int64_t collection, const DocumentRecord& record);
 

@@ -145,7 +145,7 @@ std::vector<DocumentRecord> Snapshot::documents() const {
   std::vector<DocumentRecord> records;
   records.reserve(ids.size());
   for (const DocumentId id : ids) {
-    auto record = load_document(*impl_->database, id);
+    auto record = load_document(*impl_->database, id, true);
     if (record) records.push_back(std::move(*record));
   }
   return records;

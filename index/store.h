@@ -59,6 +59,7 @@ struct DocumentMeta {
 struct DocumentRecord : DocumentMeta {
   DocumentId id = 0;
   std::size_t chunks = 0;
+  bool damaged = false;  // documents() only: the row does not match its hash; sha256 is zero then, so that indexing reads the file again
 };
 
 struct ChunkRecord {
@@ -174,7 +175,7 @@ class Snapshot {
   // Throws Error: kNotFound; kDamagedData.
   DocumentRecord document(DocumentId id) const;
   std::optional<DocumentRecord> find_document(std::string_view path) const;
-  // Sorted by path. One row hash each is checked.
+  // Sorted by path; damaged rows are marked, not left out: putting or removing the document makes the collection whole again.
   std::vector<DocumentRecord> documents() const;
 
   // The stored vector of one chunk (f16 widened), verified; absent if not embedded yet. Throws Error(kDamagedData).

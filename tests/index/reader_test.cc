@@ -68,6 +68,14 @@ TEST(TextReader, ParagraphsHeadingsAndItems) {
   expect_sound(text, document);
 }
 
+TEST(TextReader, HeadingsInCapitals) {
+  const std::string text =
+      "VERSION 5.3, \"Wren\"\n\nNew: it works.\n\nABC DEF,\n\nA 1 2 3 4 5 B\n\nNATO was founded in 1949\n\nUSA\nNOT ALONE\n";
+  EXPECT_THAT(outline(must_read(text, DocumentType::kText)),
+              ElementsAre("heading1: VERSION 5.3, \"Wren\"", "paragraph: New: it works.", "paragraph: ABC DEF,", "paragraph: A 1 2 3 4 5 B",
+                          "paragraph: NATO was founded in 1949", "paragraph: USA NOT ALONE"));
+}
+
 TEST(TextReader, WindowsLineEndsKeepOffsets) {
   const std::string text = "one\r\ntwo\r\n\r\nthree\r\n";
   const Document document = must_read(text, DocumentType::kText);

@@ -241,6 +241,23 @@ TEST_F(DamageTest, AChangedChunkIsReportedAndNeverServed) {
   EXPECT_EQ(testing::describe(store->verify()), "");
 }
 
+TEST_F(DamageTest, ADamagedDocumentRowIsListedAndHealsWhenPutAgain) {
+  tamper("UPDATE documents SET title = 'x' WHERE path = 'd3'");
+  const auto store = Store::open(dir_ / "store", Store::Mode::kReadWrite);
+  const auto documents = store->snapshot("c")->documents();
+  ASSERT_EQ(documents.size(), 8u);
+  EXPECT_TRUE(documents[3].damaged);
+  EXPECT_EQ(documents[3].sha256, Sha256Digest{});
+  EXPECT_FALSE(documents[4].damaged);
+  expect_error(ErrorCode::kDamagedData, [&] { store->snapshot("c")->find_document("d3"); });
+  expect_error(ErrorCode::kDamagedData, [&] { testing::logical_export(*store, "c"); });
+  auto job = store->begin_write();
+  EXPECT_EQ(job->put_document("c", make_meta("d3", "Title"), numbered_chunks(3, 1)).reused_embeddings, 4u);
+  job->commit();
+  job.reset();
+  EXPECT_EQ(testing::describe(store->verify()), "");
+}
+
 TEST_F(DamageTest, EveryFieldIsCoveredAndRepairable) {
   const char* changes[] = {
       "UPDATE chunks SET start_byte = start_byte + 1 WHERE id = 5",
