@@ -11,39 +11,49 @@ namespace {
 
 using Terms = std::set<std::string>;
 
-// Models write "3" where the passage says "three", and the other way round. Keys are stems.
+bool is_digit(char c) { return c >= '0' && c <= '9'; }
+
+// Models write "3" where the passage says "three", and the other way round. Keys are stems. "One" is more often a pronoun.
 std::string_view digits_of(std::string_view term) {
-  static constexpr std::string_view kNumbers[] = {"zero",  "one",   "two",  "three", "four",   "five", "six",
-                                                  "seven", "eight", "nine", "ten",   "eleven", "twelv"};
-  static constexpr std::string_view kDigits[] = {"0", "1", "2", "3", "4", "5", "6", "7", "8", "9", "10", "11", "12"};
+  static constexpr std::string_view kNumbers[] = {"two",   "three", "four", "five",   "six",  "seven",
+                                                  "eight", "nine",  "ten",  "eleven", "twelv"};
+  static constexpr std::string_view kDigits[] = {"2", "3", "4", "5", "6", "7", "8", "9", "10", "11", "12"};
   for (std::size_t i = 0; i < std::size(kNumbers); ++i) {
     if (term == kNumbers[i]) return kDigits[i];
   }
   return term;
 }
 
-// Words about the answer rather than in it ("The answer is ...", "According to passage 2 ..."), as stems.
+// Words about the answer rather than in it ("Yes.", "The answer is ...", "According to passage 2 ..."), as stems.
 bool is_scaffold(std::string_view term) {
-  static constexpr std::string_view kScaffold[] = {"answer", "question", "passag", "document", "accord", "context"};
+  static constexpr std::string_view kScaffold[] = {"answer", "question", "passag", "document", "accord", "context", "yes", "no"};
   return std::find(std::begin(kScaffold), std::end(kScaffold), term) != std::end(kScaffold);
 }
 
 Terms terms_of(Analyzer& analyzer, std::string_view text) {
   Terms terms;
-  Terms scaffold;
   for (const std::string& term : analyzer.query_terms(text, 4096)) {
-    (is_scaffold(term) ? scaffold : terms).emplace(digits_of(term));
+    if (is_scaffold(term)) continue;
+    std::string key(digits_of(term));
+    if (is_digit(key[0])) std::erase(key, ',');  // "2,000" and "2000"
+    terms.insert(std::move(key));
   }
-  return terms.empty() ? scaffold : terms;
+  return terms;
 }
 
-double overlap(const Terms& wanted, const Terms& held) {
+double share(const Terms& wanted, const Terms& held) {
   if (wanted.empty()) return 0;
   const auto found = std::count_if(wanted.begin(), wanted.end(), [&](const std::string& term) { return held.contains(term); });
   return static_cast<double>(found) / static_cast<double>(wanted.size());
 }
 
-bool is_digit(char c) { return c >= '0' && c <= '9'; }
+// The share of the wanted terms that are held, but 0 if a number is not: a sentence with another figure says something else, however alike.
+double overlap(const Terms& wanted, const Terms& held) {
+  for (const std::string& term : wanted) {
+    if (is_digit(term[0]) && !held.contains(term)) return 0;
+  }
+  return share(wanted, held);
+}
 
 // "[1]", "[1, 2]", "[1,2]" at text[at]: the numbers and the length; length 0 if it is something else.
 std::size_t parse_marker(std::string_view text, std::size_t at, std::vector<std::size_t>& numbers) {
@@ -114,7 +124,7 @@ class Citer {
 
   // Passage indexes for a sentence, best first, with their strength.
   std::vector<std::pair<std::size_t, double>> supporters(std::string_view sentence, const std::vector<std::size_t>& named) {
-    const Terms wanted = terms_of(analyzer_, sentence);
+    const Terms wanted = wanted_by(sentence);
     std::vector<std::pair<std::size_t, double>> result;
     for (const std::size_t number : named) {
       if (number < 1 || number > passages_.size() || result.size() == kMaxCitationsPerSentence) continue;
@@ -128,7 +138,7 @@ class Citer {
     double best = -1;
     for (std::size_t p = 0; p < passages_.size(); ++p) {
       const double strength = overlap(wanted, terms_[p].all);
-      const double score = strength + 0.5 * overlap(question_, terms_[p].all);
+      const double score = strength + 0.5 * share(question_, terms_[p].all);
       if (strength < kMinOverlapChosen || score <= best) continue;
       best = score;
       result.assign(1, {p, strength});
@@ -138,11 +148,11 @@ class Citer {
 
   Citation citation(std::string_view sentence, std::size_t p, double strength) {
     const GroundPassage& passage = passages_[p];
-    const Terms wanted = terms_of(analyzer_, sentence);
+    const Terms wanted = wanted_by(sentence);
     ByteSpan quote{0, passage.text.size()};
     double best = -1;
     for (std::size_t i = 0; i < terms_[p].sentences.size(); ++i) {
-      const double score = overlap(wanted, terms_[p].sentence_terms[i]) + 0.5 * overlap(question_, terms_[p].sentence_terms[i]);
+      const double score = share(wanted, terms_[p].sentence_terms[i]) + 0.5 * share(question_, terms_[p].sentence_terms[i]);
       if (score <= best) continue;
       best = score;
       quote = terms_[p].sentences[i];
@@ -159,6 +169,16 @@ class Citer {
   }
 
  private:
+  // What a passage must hold to support the sentence. "Yes." says what the question said.
+  Terms wanted_by(std::string_view sentence) {
+    // "2. Tea" is the second item of a list, not two teas.
+    std::size_t digits = 0;
+    while (digits < sentence.size() && is_digit(sentence[digits])) ++digits;
+    if (digits > 0 && digits <= 2 && sentence.substr(digits).starts_with(". ")) sentence.remove_prefix(digits + 2);
+    Terms terms = terms_of(analyzer_, sentence);
+    return terms.empty() ? question_ : terms;
+  }
+
   Analyzer analyzer_;
   std::span<const GroundPassage> passages_;
   const SourceSpanOf& source_span_;

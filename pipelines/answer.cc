@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <set>
+#include <utility>
 
 #include "base/error.h"
 #include "generator/context_budget.h"
@@ -188,10 +189,17 @@ class Answerer {
     GroundedAnswer grounded = cite(text, question_, ground, snapshot_.info().language, source_span);
     result_.answer = std::move(grounded.text);
     result_.plain = std::move(grounded.plain);
+    const bool supported =
+        std::any_of(grounded.sentences.begin(), grounded.sentences.end(), [](const AnswerSentence& s) { return s.supported; });
     if (is_refusal(result_.plain)) {
       // A refusal quotes nothing, whatever words it shares with a passage.
       result_.abstained = true;
       result_.abstain_reason = "the model found no answer in the passages";
+      result_.answer = result_.plain;
+    } else if (!supported && options_.abstain) {
+      result_.abstained = true;
+      result_.abstain_reason = "no passage supports what the model wrote";
+      result_.withheld = std::exchange(result_.plain, std::string(PromptFormat::refusal()));
       result_.answer = result_.plain;
     } else {
       result_.citations = std::move(grounded.citations);

@@ -80,8 +80,11 @@ struct AnswerResult {
   std::string plain;   // without markers
   std::vector<Citation> citations;
   std::vector<AnswerSentence> sentences;  // byte ranges of `answer`; which are supported
+  // Nothing close enough was found, the model refused, or no passage supports any sentence it wrote: then `answer` is the refusal,
+  // `withheld` what the model wrote, and `passages` are the nearest.
   bool abstained = false;
   std::string abstain_reason;
+  std::string withheld;
   std::vector<AnswerPassage> passages;
   std::vector<DroppedPassage> dropped;
   FinishReason finish_reason = FinishReason::kStop;

@@ -78,6 +78,20 @@ TEST(Citations, ShortAnswerIsFoundWhereTheQuestionIs) {
   EXPECT_EQ(digit.citations[0].n, 2u);
 }
 
+TEST(Citations, YesSaysWhatTheQuestionSaid) {
+  const GroundedAnswer g = ground("Yes.", "Does an octopus have three hearts?");
+  ASSERT_EQ(g.citations.size(), 1u);
+  EXPECT_EQ(g.citations[0].text, "An octopus has three hearts.");
+  EXPECT_TRUE(ground("No.", "Is Paris in Texas?").citations.empty());
+}
+
+TEST(Citations, AnotherFigureIsNotSupported) {
+  const std::vector<GroundPassage> passages{{"kiln.md", "Kiln", {}, "The craft house bought its kiln in 2,016 for 900 crowns."}};
+  const auto none = [](std::size_t, std::size_t from, std::size_t to) { return ByteSpan{from, to}; };
+  EXPECT_FALSE(cite("The craft house bought its kiln in 2018 [1].", "When?", passages, "english", none).sentences[0].supported);
+  EXPECT_TRUE(cite("The craft house bought its kiln in 2016 [1].", "When?", passages, "english", none).sentences[0].supported);
+}
+
 TEST(Citations, BracketsThatAreNoMarkersStay) {
   EXPECT_EQ(ground("See [note] and [12a] and x[i].").plain, "See [note] and [12a] and x[i].");
   EXPECT_EQ(ground("").text, "");

@@ -95,6 +95,20 @@ TEST_F(Answering, TheModelsOwnRefusalIsAnAbstention) {
   EXPECT_TRUE(a.citations.empty());
 }
 
+TEST_F(Answering, WhatNoPassageSupportsIsWithheld) {
+  f.engine.set_script("Its mantle glows with uranium powder.");
+  AnswerResult a = ask("How many hearts does an octopus have?");
+  EXPECT_TRUE(a.abstained);
+  EXPECT_EQ(a.answer, PromptFormat::refusal());
+  EXPECT_EQ(a.withheld, "Its mantle glows with uranium powder.");
+  EXPECT_FALSE(a.passages.empty());
+  options.abstain = false;
+  a = ask("How many hearts does an octopus have?");
+  EXPECT_FALSE(a.abstained);
+  EXPECT_EQ(a.answer, "Its mantle glows with uranium powder.");
+  EXPECT_FALSE(a.sentences[0].supported);
+}
+
 TEST_F(Answering, UnsupportedSentencesAreMarked) {
   f.engine.set_script("Green tea is not oxidised. Bananas grow on Mars near craters.");
   const AnswerResult a = ask("Is green tea oxidised?");
