@@ -1,11 +1,13 @@
 // gritstone collection: lists, shows, removes and verifies collections.
 #include <CLI/CLI.hpp>
 #include <memory>
+#include <set>
 
 #include "apps/commands.h"
 #include "apps/embed_overrides.h"
 #include "apps/ingest_output.h"
 #include "apps/json_output.h"
+#include "apps/paths.h"
 #include "apps/terminal.h"
 #include "base/error.h"
 #include "retriever/manifest.h"
@@ -121,25 +123,51 @@ int remove(CliSession& session) {
   return 0;
 }
 
-int verify(CliSession& session, bool all) {
+// Takes damaged documents and vectors out of every collection named in `problems`; returns the documents' paths.
+std::vector<std::string> repair(Store& store, const std::vector<Problem>& problems) {
+  std::set<std::string> names;
+  for (const Problem& problem : problems) names.insert(problem.collection);
+  std::vector<std::string> removed;
+  const std::unique_ptr<WriteJob> job = store.begin_write();
+  for (const std::string& name : names) {
+    if (name.empty()) continue;  // the database file itself: verify says so again
+    for (std::string& path : job->repair(name)) removed.push_back(std::move(path));
+    job->commit();
+    job->publish_vectors(name);
+  }
+  return removed;
+}
+
+int verify(CliSession& session, bool all, bool repairs) {
   // Opening for writing must not create what is to be verified.
   if (!std::filesystem::exists(session.store_path() / "gritstone.db")) {
     throw Error(ErrorCode::kNotFound, "there is no store in " + session.store_path().string());
   }
-  const std::vector<Problem> problems = session.store(Store::Mode::kReadWrite).verify(all ? std::string() : session.options.collection);
+  Store& store = session.store(Store::Mode::kReadWrite);
+  const std::string name = all ? std::string() : session.options.collection;
+  std::vector<Problem> problems = store.verify(name);
+  std::vector<std::string> removed;
+  if (repairs && !problems.empty()) {
+    removed = repair(store, problems);
+    problems = store.verify(name);
+  }
   if (session.options.json) {
     JsonOutput json;
     json.begin_object().field("ok", problems.empty()).begin_array("problems");
     for (const Problem& problem : problems) {
       json.begin_object().field("collection", problem.collection).field("where", problem.where).field("what", problem.what).end_object();
     }
-    json.end_array().end_object().print();
+    json.end_array();
+    if (repairs) json.array("removed_documents", removed);
+    json.end_object().print();
   } else {
+    for (const std::string& path : removed) print_out("removed, index it again: " + display_path(path) + "\n");
     for (const Problem& problem : problems) {
       print_out(printable(problem.collection.empty() ? problem.where : problem.collection + ": " + problem.where) + ": " +
                 printable(problem.what) + "\n");
     }
     print_out(problems.empty() ? std::string("ok\n") : std::to_string(problems.size()) + " problems\n");
+    if (!problems.empty() && !repairs) session.note("gritstone collection verify --repair takes out what is damaged");
   }
   return problems.empty() ? 0 : exit_code(ErrorCode::kDamagedData);
 }
@@ -200,10 +228,14 @@ void add_collection_commands(CLI::App& app, CliSession& session, CommandTable& t
   command = add(*collection, session, "verify", "Reads everything back and compares it with its checksums", *name);
   auto all = std::make_shared<bool>(false);
   command->add_flag("--all", *all, "All collections of the store");
-  command->footer("Exit status: 0 if all is well, 4 if something is damaged.\nExamples:\n  gritstone collection verify notes");
-  table.add(command, [&session, use_name, all] {
+  auto repairs = std::make_shared<bool>(false);
+  command->add_flag("--repair", *repairs, "Takes out damaged documents and vectors, and rebuilds the rest");
+  command->footer(
+      "Exit status: 0 if all is well, 4 if something is damaged.\nExamples:\n  gritstone collection verify notes\n  gritstone collection "
+      "verify notes --repair");
+  table.add(command, [&session, use_name, all, repairs] {
     use_name();
-    return verify(session, *all);
+    return verify(session, *all, *repairs);
   });
 }
 

@@ -5,8 +5,8 @@
 
 namespace gritstone {
 
-// Call first in main, before any thread exists: the signals are blocked for all threads and taken by one of their own. Also ignores
-// SIGPIPE (a closed pipe is an error of that write) and SIGXFSZ (a file limit is a full disk). The token lives as long as the process.
+// Call first in main, once. Also ignores SIGPIPE (a closed pipe is an error of that write) and SIGXFSZ (a file limit is a full disk). The
+// token lives as long as the process. Throws Error(kStorage) if no pipe can be made.
 std::stop_token install_signal_handling();
 
 }  // namespace gritstone

@@ -50,20 +50,29 @@ build() {
   return 1
 }
 
-# tests PRESET LABELS: ctest's cases counted into the summary. Verbose on failure only.
+# tests PRESET LABELS: test cases counted into the summary (GoogleTest's cases, and each end-to-end script as one). Output of failures only.
 tests() {
-  local log="build/$1-tests.log" total broken
-  ctest --test-dir "build/$1" -L "$2" --output-on-failure --no-tests=error >"$log" 2>&1
-  grep -vE '^ *[0-9]+/[0-9]+ Test .*Passed|^ *Start ' "$log"
+  local log="build/$1-tests.log" total broken cases
+  ctest --test-dir "build/$1" -L "$2" --output-on-failure --no-tests=error -V >"$log" 2>&1
+  grep -E '^ *[0-9]+/[0-9]+ Test ' "$log"
   total=$(sed -nE 's/^.* tests failed out of ([0-9]+)$/\1/p' "$log" | tail -n 1)
   broken=$(sed -nE 's/^.*, ([0-9]+) tests failed out of [0-9]+$/\1/p' "$log" | tail -n 1)
   if [[ -z "$total" || "$total" -eq 0 ]]; then
     fail "$1: ctest ran nothing"
     return
   fi
-  passed=$((passed + total - broken))
-  failed=$((failed + broken))
-  while read -r name; do failures+=("$1: $name"); done < <(sed -nE 's/^[[:space:]]+[0-9]+ - (.*)$/\1/p' "$log")
+  # GoogleTest programs print "[  PASSED  ] N tests."; what has no such line is a script and counts once.
+  cases=$(sed -nE 's/^[0-9]+: \[  PASSED  \] ([0-9]+) tests?\.$/\1/p' "$log" | awk '{ n += $1 } END { print n + 0 }')
+  passed=$((passed + cases + $(grep -cE '^ *[0-9]+/[0-9]+ Test .* e2e_.*Passed' "$log" || true)))
+  local bad named=$failed
+  while read -r bad; do fail "$1: $bad"; done < <(sed -nE 's/^[0-9]+: \[  FAILED  \] ([^ ]+\.[^ ,]+)( \(.*)?$/\1/p' "$log" | sort -u)
+  if [[ $broken -gt 0 ]]; then
+    # Programs and scripts that failed without naming a case: crashes, time-outs, end-to-end checks.
+    while read -r bad; do
+      [[ $bad != e2e_* && $failed -gt $named ]] || fail "$1: $bad"
+    done < <(sed -nE 's/^[[:space:]]+[0-9]+ - ([^ ]+) .*$/\1/p' "$log")
+    sed -nE '/FAILED|Failure|ERROR|runtime error|--- std/,+12p' "$log" | head -n 200
+  fi
 }
 
 # fuzz_one EXECUTABLE: its corpus of bad files first, then fuzz_seconds of mutations. New inputs stay in the build folder.

@@ -67,7 +67,7 @@ value 'd["answer"]' >two
 same one two
 run 0 ask "Which quark has the largest mass?" -n 8 --json
 check 'd["abstained"] is True'
-run 1 ask "x" -n 10000000
+run 1 ask "When does the last ferry leave in winter?" -n 10000000
 run 2 ask "When does the last ferry leave?" -n 100 --timeout 0.000001
 
 # Files that cannot be documents are skipped with a reason, the rest is indexed, and the status is 2.
