@@ -37,7 +37,11 @@ struct AnswerOptions {
   std::optional<std::chrono::steady_clock::time_point> deadline;
   std::stop_token cancel;
 
-  AnswerOptions() { search.k = 5; }
+  AnswerOptions() {
+    search.k = 5;
+    // Greedy decoding of small models runs in circles; of the answer's own tokens only, so quoting a passage costs nothing.
+    sampling.repetition_penalty = 1.1;
+  }
 };
 
 // A passage that was found but is not in the prompt.

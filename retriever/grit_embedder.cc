@@ -74,7 +74,7 @@ EmbedResult GritEmbedder::embed(const EmbedRequest& request, MatrixView<float> o
     Pending pending = std::move(in_flight.front());
     in_flight.pop_front();
     const JobOutput output = pending.output.get();
-    pool(pending, output, out.row(row));
+    pool(pending, output, request.role, out.row(row));
     result.cut[row] = pending.format.cut;
     result.tokens[row] = pending.tokens;
     if (request.keep_spans) result.spans[row] = slice_span(output.kv, pending.format.text_first, pending.format.text_count);
@@ -99,7 +99,7 @@ GritEmbedder::Pending GritEmbedder::submit(const EmbedRequest& request, const st
   return pending;
 }
 
-void GritEmbedder::pool(const Pending& pending, const JobOutput& output, std::span<float> row) const {
+void GritEmbedder::pool(const Pending& pending, const JobOutput& output, TextRole role, std::span<float> row) const {
   const EmbedTokens& f = pending.format;
   if (options_.pooling == Pooling::kRouting) {
     if (output.router.size() < layer_ || output.tokens <= f.pool_last) {
@@ -125,7 +125,7 @@ void GritEmbedder::pool(const Pending& pending, const JobOutput& output, std::sp
     }
   }
   if (!normalise_l2(row)) throw Error(ErrorCode::kDevice, "an embedding is zero or not finite");
-  if (statistics_) statistics_->apply(row);
+  if (statistics_) statistics_->apply(row, role);
 }
 
 }  // namespace gritstone

@@ -33,7 +33,7 @@ class GritEmbedder final : public Embedder {
  private:
   struct Pending;
   Pending submit(const EmbedRequest& request, const std::string& text) const;
-  void pool(const Pending& pending, const JobOutput& output, std::span<float> row) const;
+  void pool(const Pending& pending, const JobOutput& output, TextRole role, std::span<float> row) const;
 
   Engine& engine_;
   const Tokenizer& tokenizer_;

@@ -78,7 +78,11 @@ EmbedStatistics read_statistics(const rapidjson::Value& object, std::size_t dim)
       s.components.push_back(from_hex_floats({component.GetString(), component.GetStringLength()}, dim, "a component"));
     }
   }
-  if (const auto deviation = json_string(object, "deviation")) s.deviation = from_hex_floats(*deviation, dim, "deviation");
+  s.deviation = from_hex_floats(required_string(object, "deviation"), dim, "deviation");
+  for (const float d : s.deviation) {
+    if (!(d > 0)) damaged("a deviation is not positive");
+  }
+  if (const auto query_mean = json_string(object, "query_mean")) s.query_mean = from_hex_floats(*query_mean, dim, "query_mean");
   return s;
 }
 
@@ -146,7 +150,8 @@ std::string manifest_to_json(const EmbedderManifest& m) {
       w.String(hex.data(), static_cast<rapidjson::SizeType>(hex.size()));
     }
     w.EndArray();
-    if (!m.statistics->deviation.empty()) text("deviation", to_hex_floats(m.statistics->deviation));
+    text("deviation", to_hex_floats(m.statistics->deviation));
+    if (!m.statistics->query_mean.empty()) text("query_mean", to_hex_floats(m.statistics->query_mean));
     w.EndObject();
   }
   w.EndObject();

@@ -223,7 +223,7 @@ EmbedderManifest example_manifest() {
 
 TEST(Manifest, RoundTripsExactly) {
   EmbedderManifest m = example_manifest();
-  m.statistics = EmbedStatistics{77, {0.1f, -1e-20f, 3.0f}, {{1, 0, 0}, {0, 0.6f, 0.8f}}, {}};
+  m.statistics = EmbedStatistics{77, {0.1f, -1e-20f, 3.0f}, {0, 1, 2}, {1, 0.5f, 2}, {{1, 0, 0}, {0, 0.6f, 0.8f}}};
   const auto back = manifest_from_json(manifest_to_json(m));
   ASSERT_TRUE(back.has_value());
   EXPECT_EQ(back->statistics, m.statistics);
@@ -262,7 +262,7 @@ TEST(Manifest, DamageIsReported) {
   pooling.replace(pooling.find("weighted-mean"), 13, "weighted-moan");
   EXPECT_GS_ERROR(manifest_from_json(pooling), ErrorCode::kDamagedData, "weighted-moan");
   EmbedderManifest with = example_manifest();
-  with.statistics = EmbedStatistics{5, {1, 2, 3}, {}, {}};
+  with.statistics = EmbedStatistics{5, {1, 2, 3}, {}, {2, 2, 2}, {}};
   std::string shorter = manifest_to_json(with);
   shorter.replace(shorter.find("0000803f"), 8, "");
   EXPECT_GS_ERROR(manifest_from_json(shorter), ErrorCode::kDamagedData, "mean has 16 digits, expected 24");

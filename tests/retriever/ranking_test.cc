@@ -60,18 +60,24 @@ TEST(Whitening, FindsTheStrongDirectionsAndTakesThemOut) {
     const float strong = 3 * normal(random), second = 1.5f * normal(random);
     for (std::size_t c = 0; c < kDim; ++c) rows[i * kDim + c] = 0.2f * normal(random) + 5;
     rows[i * kDim + 3] += strong;
+    rows[i * kDim + 4] += strong;
     rows[i * kDim + 7] += second;
+    rows[i * kDim + 8] += second;
+    rows[i * kDim + 8] += 0.5f * normal(random);
   }
   const MatrixView<const float> view(rows.data(), kRows, kDim);
-  const EmbedStatistics s = mean_and_components(view, 2);
+  const EmbedStatistics s = embed_statistics(view, {}, 2);
+  // Scaled columns weigh alike, so the directions are where columns move together.
   ASSERT_EQ(s.components.size(), 2u);
-  EXPECT_GT(std::abs(s.components[0][3]), 0.99f);
-  EXPECT_GT(std::abs(s.components[1][7]), 0.98f);
+  EXPECT_GT(std::abs(s.components[0][3]) + std::abs(s.components[0][4]), 1.3f);
+  EXPECT_GT(std::abs(s.components[1][7]) + std::abs(s.components[1][8]), 1.3f);
   EXPECT_NEAR(dot(s.components[0], s.components[1]), 0, 1e-5);
   EXPECT_NEAR(dot(s.components[0], s.components[0]), 1, 1e-5);
-  EXPECT_EQ(mean_and_components(view, 2), s);
+  EXPECT_EQ(embed_statistics(view, {}, 2), s);
+  EXPECT_NEAR(s.mean[0], 5, 0.1);
+  EXPECT_NEAR(s.deviation[3] / s.deviation[0], 15, 2);
   std::vector<float> row(rows.begin(), rows.begin() + kDim);
-  s.apply(row);
+  s.apply(row, TextRole::kDocument);
   EXPECT_NEAR(dot(row, row), 1, 1e-5);
   EXPECT_NEAR(dot(row, s.components[0]), 0, 1e-4);
   EXPECT_NEAR(dot(row, s.components[1]), 0, 1e-4);
@@ -79,22 +85,32 @@ TEST(Whitening, FindsTheStrongDirectionsAndTakesThemOut) {
 
 TEST(Whitening, RowsWithoutDirectionStayAsTheyAre) {
   const std::vector<float> rows{0.6f, 0.8f, 0.6f, 0.8f};
-  const EmbedStatistics s = mean_and_components(MatrixView<const float>(rows.data(), 2, 2), 4);
+  const EmbedStatistics s = embed_statistics(MatrixView<const float>(rows.data(), 2, 2), {}, 4);
   EXPECT_TRUE(s.components.empty());
   std::vector<float> row{0.6f, 0.8f};
-  s.apply(row);
+  s.apply(row, TextRole::kDocument);
   EXPECT_EQ(row, (std::vector<float>{0.6f, 0.8f}));
+  std::vector<float> other{0.8f, 0.6f};
+  s.apply(other, TextRole::kDocument);
+  EXPECT_NEAR(other[0], std::sqrt(0.5), 1e-5);
+  EXPECT_NEAR(other[1], -std::sqrt(0.5), 1e-5);
 }
 
-TEST(Whitening, DeviationScalesEveryColumn) {
+TEST(Whitening, QueriesHaveTheirOwnMeanAndFewRowsShrinkTheDeviation) {
   const std::vector<float> rows{1, 10, 5, 3, 10, 5};
-  const EmbedStatistics s = mean_and_deviation(MatrixView<const float>(rows.data(), 2, 3));
+  const std::vector<float> queries{4, 4, 4, 6, 6, 6};
+  const EmbedStatistics s = embed_statistics(MatrixView<const float>(rows.data(), 2, 3), MatrixView<const float>(queries.data(), 2, 3), 0);
   EXPECT_EQ(s.mean, (std::vector<float>{2, 10, 5}));
-  EXPECT_EQ(s.deviation, (std::vector<float>{1, 1, 1}));
-  std::vector<float> row{5, 14, 5};
-  s.apply(row);
-  EXPECT_NEAR(row[0], 0.6, 1e-6);
-  EXPECT_NEAR(row[1], 0.8, 1e-6);
+  EXPECT_EQ(s.query_mean, (std::vector<float>{5, 5, 5}));
+  // Variances 1, 0, 0 of two rows and their average of 1/3 in eight more.
+  EXPECT_NEAR(s.deviation[0], std::sqrt((2 + 8.0 / 3) / 10), 1e-6);
+  EXPECT_NEAR(s.deviation[1], std::sqrt((8.0 / 3) / 10), 1e-6);
+  std::vector<float> document{3, 10, 5};
+  s.apply(document, TextRole::kDocument);
+  EXPECT_NEAR(document[0], 1, 1e-6);
+  std::vector<float> query{5, 6, 5};
+  s.apply(query, TextRole::kQuery);
+  EXPECT_NEAR(query[1], 1, 1e-6);
 }
 
 TEST(NearDuplicates, SameWordsAlmostEverywhere) {
