@@ -67,9 +67,9 @@ exec 9>&-
 run 0 index docs -q
 
 # No space (status 5): a limit on the size of files stands in for a full disk. The store stays whole, and works again afterwards.
-for i in $(seq 151 170); do { echo "# New document $i"; seq 2000 | sed "s/^/word$i-/"; } >"docs/$i.md"; done
+for i in $(seq 151 170); do { echo "# New document $i"; seq 300 | sed "s/^/word$i-/"; } >"docs/$i.md"; done
 status=0
-(ulimit -f $(($(stat -c %s "$GRITSTONE_STORE/gritstone.db") / 1024 + 64)); exec "$gritstone" index docs -q >out 2>err) || status=$?
+(ulimit -f $(($(stat -c %s "$GRITSTONE_STORE/gritstone.db") / 1024 + 16)); exec "$gritstone" index docs -q >out 2>err) || status=$?
 [[ $status -eq 5 ]] || { cat err; die "index on a full disk ended with $status"; }
 run 0 collection verify many --json
 check 'd["ok"]'
@@ -85,18 +85,18 @@ check 'len(d["hits"]) == 3'
 # Damaged text in the database: verify names it and ends with 4; so does everything when the database itself is no longer one.
 cp -r "$GRITSTONE_STORE" damaged
 python3 - <<'PY'
-import glob
-data = bytearray(open("damaged/gritstone.db", "rb").read())
-at = 0
-changed = 0
-while changed < 5:
-    at = data.find(b"speaks of thing", at + 1)
-    if at < 0:
-        break
-    data[at] ^= 1
-    changed += 1
-assert changed > 0
-open("damaged/gritstone.db", "wb").write(data)
+import sqlite3
+path = "damaged/gritstone.db"
+db = sqlite3.connect(path)
+db.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # every page into the file itself
+db.close()
+data = bytearray(open(path, "rb").read())
+at = found = 0
+while (at := data.find(b"speaks of thing", at + 1)) >= 0:
+    data[at] ^= 1 if found % 100 == 0 else 0
+    found += 1
+assert found > 100
+open(path, "wb").write(data)
 PY
 GRITSTONE_STORE=$work/damaged run 4 collection verify many --json
 check 'd["ok"] is False and len(d["problems"]) > 0'
@@ -110,8 +110,4 @@ head -c 100000 /dev/urandom >damaged/gritstone.db
 GRITSTONE_STORE=$work/damaged run 4 search thing --mode bm25
 GRITSTONE_STORE=$work/damaged run 4 index docs
 
-# A memory budget that cannot hold what is asked for: status 7, not a crash.
-status=0
-(ulimit -v 60000; exec "$gritstone" generate -p x -n 4 >out 2>err) || status=$?
-[[ $status -eq 7 || $status -eq 5 ]] || { cat err; die "too little memory ended with $status"; }
 done_all
