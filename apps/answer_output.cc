@@ -65,7 +65,7 @@ bool AnswerStream::finish(const AnswerResult& result) {
   if (shown_.empty()) return false;
   print_out("\n");
   if (trimmed(shown_) == trimmed(result.answer)) return true;
-  print_out("\nWith sources:\n");
+  print_out(result.abstained ? "\n(Withdrawn: no passage supports this.)\n" : "\nWith sources:\n");
   return false;
 }
 
@@ -73,7 +73,8 @@ void print_answer_json(std::string_view question, const AnswerResult& result) {
   JsonOutput json;
   json.begin_object().field("question", question).field("answer", result.answer);
   json_citations(json, result);
-  json.field("abstained", result.abstained).field("abstain_reason", result.abstain_reason).begin_array("sentences");
+  json.field("abstained", result.abstained).field("abstain_reason", result.abstain_reason);
+  json.field("withheld", result.withheld).begin_array("sentences");
   for (const AnswerSentence& sentence : result.sentences) {
     json.begin_object().field("start", sentence.start).field("end", sentence.end).field("supported", sentence.supported);
     json.array("citations", sentence.citations).end_object();

@@ -20,6 +20,9 @@ function(gritstone_folder name)
   endforeach()
 endfunction()
 
+# All test executables, without the command line (the sanitizer run needs no more).
+add_custom_target(unit_tests)
+
 # gritstone_tests(FOLDER library...): one test executable of all tests/FOLDER/*_test.cc, each case a ctest of its own.
 function(gritstone_tests folder)
   file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/tests/${folder}/*_test.cc)
@@ -30,6 +33,7 @@ function(gritstone_tests folder)
   add_executable(${target} ${sources})
   target_link_libraries(${target} PRIVATE ${ARGN} gritstone_flags GTest::gtest_main GTest::gmock)
   target_compile_definitions(${target} PRIVATE GRITSTONE_SOURCE_DIR="${PROJECT_SOURCE_DIR}")
+  add_dependencies(unit_tests ${target})
   add_test(NAME ${folder} COMMAND ${target} --gtest_brief=1)
   set_tests_properties(${folder} PROPERTIES LABELS unit TIMEOUT 900)
 endfunction()
