@@ -103,7 +103,7 @@ TEST(Ingest, BadFilesAreSkippedWithReasonsAndGoodOnesIndexed) {
   PipelineFixture f;
   f.write("good.md", "Good text.\n");
   f.write("empty.md", "");
-  f.write("binary.txt", std::string("\0\1\2\0\0\0binary\0\0", 16));
+  f.write("binary.txt", std::string("\0\1\2\0\0\0binary\0\0", 14));
   f.write("picture.xyz", "whatever");
   f.write("latin1.txt", "caf\xE9 au lait\n");
   const IngestResult r = f.index();
