@@ -81,9 +81,9 @@ status=0
 questions=()
 if [[ "$collection" == sample ]]; then
   questions=(
-    "When does the last ferry of the day leave in winter?"
-    "Which gas do plants release during photosynthesis?"
-    "Why did early sailors on long voyages get scurvy?"
+    "How long is the Panama Canal?"
+    "When was the Brooklyn Bridge opened?"
+    "What is the highest temperature of the Halden 90 kiln?"
   )
 else
   # Ask about what the collection holds: the headings of its best passages.
