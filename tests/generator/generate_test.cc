@@ -2,6 +2,7 @@
 
 #include "tests/base/expect_error.h"
 #include "tests/generator/fake_model.h"
+#include "tests/model/tiny_model.h"
 
 namespace gritstone {
 namespace {
@@ -73,6 +74,38 @@ TEST(Generate, AnErrorWhileShowingTextEndsTheJob) {
   GenerateRequest request = request_for(tokenizer, 4000);
   request.on_text = [](std::string_view) { throw Error(ErrorCode::kStorage, "the reader went away"); };
   EXPECT_GS_ERROR(generate(engine, tokenizer, request), ErrorCode::kStorage, "went away");
+}
+
+// The real engine on random weights: threads, and jobs beside it, change nothing.
+TEST(Generate, SameTextOnOneAndTwoThreadsAloneAndInCompany) {
+  ModelConfig config = tiny_config();
+  config.vocab = ByteTokenizer::kVocab;
+  config.eos = ByteTokenizer::kEos;
+  const TinyModel model(config);
+  const ByteTokenizer tokenizer;
+  GenerateRequest request = request_for(tokenizer, 40);
+  request.sampling.temperature = 1;
+  request.sampling.seed = 11;
+  request.ignore_stops = true;
+  EngineOptions options;
+  options.threads = 1;
+  const std::vector<TokenId> alone = generate(*Engine::create(model, options), tokenizer, request).ids;
+  EXPECT_GT(alone.size(), 20u);
+  options.threads = 2;
+  const auto engine = Engine::create(model, options);
+  EXPECT_EQ(generate(*engine, tokenizer, request).ids, alone);
+  std::vector<std::future<std::vector<TokenId>>> company;
+  for (int i = 0; i < 6; ++i) {
+    GenerateRequest other = request;
+    if (i % 2 == 1) other.prompt = tokenizer.encode("another prompt " + std::to_string(i));
+    company.push_back(std::async(std::launch::async, [&, other] { return generate(*engine, tokenizer, other).ids; }));
+  }
+  for (std::size_t i = 0; i < company.size(); ++i) {
+    const std::vector<TokenId> ids = company[i].get();
+    if (i % 2 == 0) {
+      EXPECT_EQ(ids, alone);
+    }
+  }
 }
 
 TEST(Generate, RefusesWhatDoesNotFit) {
