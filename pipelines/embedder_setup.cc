@@ -68,7 +68,8 @@ std::unique_ptr<GritEmbedder> open_collection_embedder(const ModelParts& parts, 
 
 double default_dense_weight(const CollectionInfo& collection) {
   const std::optional<EmbedderManifest> manifest = manifest_from_json(collection.manifest);
-  return manifest && manifest->grit_tuned ? kDenseWeightTuned : kDenseWeightUntuned;
+  if (manifest && manifest->grit_tuned) return kDenseWeightTuned;
+  return manifest && manifest->statistics ? kDenseWeightUntuned : kDenseWeightUncentred;
 }
 
 }  // namespace gritstone

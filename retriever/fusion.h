@@ -19,8 +19,12 @@ enum class FusionKind {
 FusionKind parse_fusion(std::string_view name);  // convex, rrf; throws Error(kInvalidArgument)
 
 inline constexpr double kRrfConstant = 60;
-// Weight of the cosine. An untuned model ranks far worse than BM25, so it only breaks near ties.
-inline constexpr double kDenseWeightUntuned = 0.2;
+// Weight of the cosine. Untuned models rank worse than BM25 but know other words for the same thing. SmolLM2-135M, 0 (BM25 alone) / 0.2 /
+// 0.4 / 0.6: nDCG@10 0.855 / 0.871 / 0.876 / 0.861 for 100 SciFact queries over 300 documents; the sample questions that share no word
+// with their answer find its chunk among the first five in 69 / 75 / 82 / 88 of 100 cases, the others in 99 / 98 / 96 / 96.
+inline constexpr double kDenseWeightUntuned = 0.4;
+// The same before the collection's statistics are frozen (see whitening.h): such cosines tell little.
+inline constexpr double kDenseWeightUncentred = 0.1;
 inline constexpr double kDenseWeightTuned = 0.6;
 
 struct FusedChunk {
