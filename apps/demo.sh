@@ -81,7 +81,7 @@ status=0
 questions=()
 if [[ "$collection" == sample ]]; then
   questions=(
-    "How long is the Panama Canal?"
+    "What does an adult return ticket on the Brannoch ferry cost?"
     "When was the Brooklyn Bridge opened?"
     "What is the highest temperature of the Halden 90 kiln?"
   )
@@ -100,7 +100,7 @@ print("\n".join("What do the documents say about %s?" % topic for topic in seen[
 fi
 for question in "${questions[@]}"; do
   step "$question"
-  "$gritstone" ask "$question" "${common[@]}" -n 96
+  "$gritstone" ask "$question" "${common[@]}" -n 64
 done
 
 cat <<END
