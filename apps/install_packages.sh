@@ -7,7 +7,7 @@ set -euo pipefail
 packages=(
   build-essential cmake ninja-build pkg-config python3 ca-certificates
   libfaiss-dev libopenblas-dev libsqlite3-dev   # vectors, their BLAS, the store
-  libicu-dev libstemmer-dev libxml2-dev         # word boundaries, stemming, HTML
+  libicu-dev libstemmer-dev                     # word boundaries, stemming
   libxxhash-dev libssl-dev                      # checksums, SHA-256
   libcli11-dev libtomlplusplus-dev rapidjson-dev libboost1.81-dev
   libgtest-dev libgmock-dev libbenchmark-dev
