@@ -20,7 +20,6 @@ struct AttentionTask {
   KvFormat format = KvFormat::kBF16;
   std::size_t head_dim = 0;
   std::size_t row_bytes = 0;
-  std::size_t slots = 0;                          // of the sequence; blocks at or behind the last visible slot are skipped
   const std::uint8_t* const* k_blocks = nullptr;  // [blocks] first row of this layer and head in each page; K is not rotated
   const std::uint8_t* const* v_blocks = nullptr;
   const std::int32_t* slot_position = nullptr;  // [slots]

@@ -137,7 +137,6 @@ void attention(OpContext& context, const AttentionInputs& in, const StepRows& st
     task.format = kv_format(in.pool->type());
     task.head_dim = dim;
     task.row_bytes = in.pool->head_row_bytes();
-    task.slots = kv.slots;
     task.k_blocks = k_blocks.data();
     task.v_blocks = v_blocks.data();
     task.slot_position = kv.positions.data();

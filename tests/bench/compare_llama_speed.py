@@ -119,7 +119,7 @@ def main():
         memory.append(f"| load and run {name} | {size / GIB:.2f} GiB | {peaks['ours'] / GIB:.2f} GiB | {size / GIB + 1:.2f} GiB | {peaks['theirs'] / GIB:.2f} GiB |")
         if peaks["ours"] > size + GIB:
             missed.append(f"{name} memory")
-    command = f"tests/bench/compare_llama_speed.py --work DIR --rounds {args.rounds} --repeat {args.repeat} --threads {args.threads}"
+    command = f"tests/bench/compare_llama_speed.py --work DIR --types {args.types} --rounds {args.rounds} --repeat {args.repeat} --threads {args.threads}"
     command += " --smollm2 SmolLM2-135M-Instruct.Q4_1.gguf" if args.smollm2 else ""
     text = "\n".join([
         f"`{command}`, {results_page.processor()}, gritstone {results_page.revision(ROOT)}, llama-cpp-python {llama_cpp.__version__} built with "

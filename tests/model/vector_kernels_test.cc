@@ -180,7 +180,6 @@ struct AttentionCase {
     task.format = format;
     task.head_dim = dim;
     task.row_bytes = row;
-    task.slots = slots;
     task.k_blocks = k_blocks.data();
     task.v_blocks = v_blocks.data();
     task.slot_position = positions.data();
