@@ -8,7 +8,7 @@
 #include <string>
 #include <string_view>
 
-// Must precede every RapidJSON include of the project: UTF-8 is checked and numbers keep full precision.
+// Must precede every RapidJSON include of the project: strings are std::string too.
 #define RAPIDJSON_HAS_STDSTRING 1
 // RapidJSON 1.1.0 adds offsets to the null pointer of an empty stack (internal/stack.h, Reserve), which clang's UBSan stops at. The
 // standard headers that it uses come before, so that the attribute touches RapidJSON alone.
@@ -24,8 +24,8 @@
 
 namespace gritstone {
 
-// Parses one JSON text. Refuses: nesting deeper than max_depth, duplicate keys in an object, invalid UTF-8, numbers that are not finite,
-// anything after the value. `what` names the source in errors ("config.json").
+// Parses one JSON text. Refuses: nesting deeper than max_depth, duplicate keys in an object, invalid UTF-8, numbers that a double cannot hold
+// (1e400, 1e-400), anything after the value. `what` names the source in errors ("config.json").
 // Throws Error(kInvalidArgument) with the byte offset.
 rapidjson::Document parse_json(std::string_view text, std::string_view what, std::size_t max_depth = 32, bool check_duplicate_keys = true);
 
