@@ -37,3 +37,24 @@ function(gritstone_tests folder)
   add_test(NAME ${folder} COMMAND ${target} --gtest_brief=1)
   set_tests_properties(${folder} PROPERTIES LABELS unit TIMEOUT 900)
 endfunction()
+
+# The op tests once more with the AVX-512 kernels compiled over SIMDe's portable intrinsics, which any machine can run. The kernel files
+# compiled here take the place of the library's.
+function(gritstone_emulated_kernel_tests)
+  if(NOT CMAKE_SYSTEM_PROCESSOR STREQUAL "x86_64")
+    return()
+  endif()
+  find_path(SIMDE_INCLUDE_DIR simde/x86/avx512.h REQUIRED)
+  set(kernels ${PROJECT_SOURCE_DIR}/model/kernels)
+  add_executable(test_model_emulated
+    ${kernels}/kernel_table.cc ${kernels}/matmul_avx512.cc ${kernels}/matmul_avx512_panels.cc ${kernels}/vector_avx512.cc
+    model/matmul_quantize_test.cc model/matmul_test.cc model/vector_kernels_test.cc)
+  target_include_directories(test_model_emulated BEFORE PRIVATE ${PROJECT_SOURCE_DIR}/tests/model/simde)
+  target_include_directories(test_model_emulated SYSTEM PRIVATE ${SIMDE_INCLUDE_DIR})
+  target_compile_definitions(test_model_emulated PRIVATE GRITSTONE_EMULATE_AVX512)
+  target_compile_options(test_model_emulated PRIVATE -O1)
+  target_link_libraries(test_model_emulated PRIVATE gs_model gritstone_flags GTest::gtest_main GTest::gmock)
+  add_dependencies(unit_tests test_model_emulated)
+  add_test(NAME model_emulated COMMAND test_model_emulated --gtest_brief=1 --gtest_filter=*avx512*)
+  set_tests_properties(model_emulated PROPERTIES LABELS unit TIMEOUT 900)
+endfunction()

@@ -6,6 +6,20 @@
 #include "base/error.h"
 
 namespace gritstone {
+namespace {
+
+#if defined(__x86_64__)
+bool has_avx512() {
+#if defined(GRITSTONE_EMULATE_AVX512)
+  return true;
+#else
+  return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
+         __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vnni");
+#endif
+}
+#endif
+
+}  // namespace
 
 std::vector<KernelTable> available_kernels() {
   std::vector<KernelTable> tables{{"scalar", &matmul_scalar(), &vector_kernels_scalar()}};
@@ -14,10 +28,7 @@ std::vector<KernelTable> available_kernels() {
   if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) {
     tables.push_back({"avx2", &matmul_avx2(), &vector_kernels_avx2()});
   }
-  if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
-      __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vnni")) {
-    tables.push_back({"avx512", &matmul_avx512(), &vector_kernels_avx512()});
-  }
+  if (has_avx512()) tables.push_back({"avx512", &matmul_avx512(), &vector_kernels_avx512()});
 #endif
   return tables;
 }

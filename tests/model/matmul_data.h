@@ -8,6 +8,7 @@
 #include <random>
 #include <vector>
 
+#include "model/kernels/kernel_table.h"
 #include "model/kernels/matmul.h"
 
 namespace gritstone::matmul_data {
@@ -17,14 +18,8 @@ enum class Isa { kScalar, kAvx2, kAvx512 };
 inline const char* name(Isa isa) { return isa == Isa::kScalar ? "scalar" : isa == Isa::kAvx2 ? "avx2" : "avx512"; }
 
 inline bool present(Isa isa) {
-#if defined(__x86_64__)
-  if (isa == Isa::kAvx2) return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
-  if (isa == Isa::kAvx512) {
-    return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
-           __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vnni");
-  }
-#endif
-  return isa == Isa::kScalar;
+  const std::vector<KernelTable> tables = available_kernels();
+  return std::any_of(tables.begin(), tables.end(), [&](const KernelTable& table) { return table.isa == name(isa); });
 }
 
 inline const MatmulKernels& kernels(Isa isa) {

@@ -248,7 +248,7 @@ TEST_P(VectorKernelTest, AttentionEqualsItsDefinition) {
 }
 
 INSTANTIATE_TEST_SUITE_P(EveryIsa, VectorKernelTest, ::testing::ValuesIn(available_kernels()),
-                         [](const auto& info) { return std::string(info.param.isa); });
+                         [](const auto& table) { return std::string(table.param.isa); });
 
 }  // namespace
 }  // namespace gritstone
