@@ -127,7 +127,7 @@ def main():
         "Random weights show speed, never quality.\n", *speed, "", *memory, "",
         "MISSED: " + ", ".join(missed) + "." if missed else "All limits met."])
     print(text)
-    results_page.update_section(args.output, "Speed and memory beside llama.cpp", "llama.cpp", text)
+    results_page.update_section(args.output, "Speed and memory beside llama.cpp", f"llama.cpp {results_page.isa()}", f"## {results_page.isa()}\n\n{text}")
     return 1 if missed else 0
 
 
