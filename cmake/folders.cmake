@@ -48,7 +48,7 @@ function(gritstone_emulated_kernel_tests)
   set(kernels ${PROJECT_SOURCE_DIR}/model/kernels)
   add_executable(test_model_emulated
     ${kernels}/kernel_table.cc ${kernels}/matmul_avx512.cc ${kernels}/matmul_avx512_panels.cc ${kernels}/vector_avx512.cc
-    model/matmul_quantize_test.cc model/matmul_test.cc model/vector_kernels_test.cc)
+    model/kv_codec_test.cc model/matmul_quantize_test.cc model/matmul_test.cc model/vector_kernels_test.cc)
   target_include_directories(test_model_emulated BEFORE PRIVATE ${PROJECT_SOURCE_DIR}/tests/model/simde)
   target_include_directories(test_model_emulated SYSTEM PRIVATE ${SIMDE_INCLUDE_DIR})
   target_compile_definitions(test_model_emulated PRIVATE GRITSTONE_EMULATE_AVX512)

@@ -9,7 +9,7 @@ namespace gritstone {
 ActiveJob::ActiveJob(Job job_, JobLayout layout_, std::uint64_t order_)
     : job(std::move(job_)), layout(std::move(layout_)), order(order_), submitted(Clock::now()) {}
 
-void ActiveJob::admit(KvPool& pool, const ModelConfig& config) {
+void ActiveJob::admit(KvPool& pool, const SpanTransfer& transfer) {
   const std::size_t pages = (layout.capacity + kKvBlock - 1) / kKvBlock;
   kv.pages = pool.allocate(pages);
   kv.positions.assign(pages * kKvBlock, 0);
@@ -22,14 +22,13 @@ void ActiveJob::admit(KvPool& pool, const ModelConfig& config) {
       kv.groups[slot + i] = group;
     }
   };
-  for (const Segment& s : job.context) {
-    load_span(pool, kv, config, *s.span, s.offset, s.length, s.slot);
-    place(s.slot, s.position, s.length, s.group);
-  }
+  for (const Segment& s : job.context) place(s.slot, s.position, s.length, s.group);
   for (const TokenRun& r : layout.runs) place(r.slot, r.position, r.count, r.group);
-  job.context.clear();  // the spans are copied; let their owner evict them
   started = Clock::now();
   queued_seconds = std::chrono::duration<double>(started - submitted).count();
+  if (!job.context.empty()) transfer.load(kv, job.context);
+  load_seconds = std::chrono::duration<double>(Clock::now() - started).count();
+  job.context.clear();  // the spans are copied; let their owner evict them
 }
 
 void ActiveJob::plan(StepRows& step, std::size_t count) {
@@ -38,6 +37,7 @@ void ActiveJob::plan(StepRows& step, std::size_t count) {
   sequence.row_begin = step.size();
   sequence.rows = count;
   sequence.depth = layout.depth;
+  sequence.probe = layout.probe;
   step.sequences.push_back(sequence);
   for (const TokenRun& run : layout.runs) {
     const std::size_t begin = std::max(run.first, done), end = std::min(run.first + run.count, done + count);
@@ -76,6 +76,7 @@ void ActiveJob::begin_round(const ModelConfig& config) {
   output.tokens = tokens;
   output.hidden.assign(job.wants.hidden_after.size(), std::vector<float>(tokens * config.hidden));
   if (job.wants.normed_after) output.normed.resize(tokens * config.hidden);
+  if (job.wants.kv_probe) output.probe.resize(tokens * 2 * config.kv_width());
   if (job.wants.router && config.experts > 0) output.router.assign(layout.depth, std::vector<float>(tokens * config.experts));
 }
 
@@ -84,6 +85,9 @@ bool ActiveJob::continue_with(NextTokens next) {
   if (keep == 0 || keep > kv.slots || next.tokens.empty())
     throw Error(ErrorCode::kInvalidArgument, "continuation keeps no slot or has no tokens");
   if (next.tokens.size() > layout.capacity - keep) return false;
+  for (const SlotRange& range : layout.saved) {
+    if (keep < range.slot + range.count) throw Error(ErrorCode::kInvalidArgument, "continuation gives up slots whose KV is wanted");
+  }
   TokenRun run;
   run.count = next.tokens.size();
   run.slot = keep;

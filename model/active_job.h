@@ -10,6 +10,7 @@
 #include "model/job_layout.h"
 #include "model/kv_pool.h"
 #include "model/ops/step.h"
+#include "model/span_transfer.h"
 
 namespace gritstone {
 
@@ -31,6 +32,7 @@ class ActiveJob {
   Clock::time_point submitted;
   Clock::time_point started;
   double queued_seconds = 0;
+  double load_seconds = 0;
   double compute_seconds = 0;
 
   std::size_t remaining() const noexcept { return job.tokens.size() - done; }
@@ -39,7 +41,7 @@ class ActiveJob {
   bool splittable() const noexcept { return job.attention == Attention::kCausal; }
 
   // Takes pages, loads the context's spans and sets every slot's position and group.
-  void admit(KvPool& pool, const ModelConfig& config);
+  void admit(KvPool& pool, const SpanTransfer& transfer);
 
   // Appends the rows of the next `count` tokens to the step.
   void plan(StepRows& step, std::size_t count);

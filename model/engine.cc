@@ -9,6 +9,7 @@
 #include "model/active_job.h"
 #include "model/job_layout.h"
 #include "model/kernels/kernel_table.h"
+#include "model/span_transfer.h"
 #include "model/transformer.h"
 
 namespace gritstone {
@@ -25,6 +26,8 @@ const char* name(KvType type) {
       return "bf16";
     case KvType::kInt8:
       return "int8";
+    case KvType::kInt4:
+      return "int4";
   }
   return "?";
 }
@@ -56,6 +59,20 @@ class Collector : public StepObserver {
     }
   }
 
+  void on_kv(std::size_t layer, const float* k, const float* v, std::size_t rows) override {
+    const std::size_t width = config_.kv_width();
+    for (const Slice& slice : slices_) {
+      if (slice.row_begin >= rows) break;
+      ActiveJob& job = *slice.job;
+      if (job.job.wants.kv_probe != layer) continue;
+      for (std::size_t i = 0; i < slice.count; ++i) {
+        float* to = job.output.probe.data() + (job.done + i) * 2 * width;
+        std::copy_n(k + (slice.row_begin + i) * width, width, to);
+        std::copy_n(v + (slice.row_begin + i) * width, width, to + width);
+      }
+    }
+  }
+
   void on_router(std::size_t layer, const float* probabilities, std::size_t rows) override {
     for (const Slice& slice : slices_) {
       if (slice.row_begin >= rows) break;
@@ -82,6 +99,7 @@ class CpuEngine : public Engine {
         threads_(options.threads),
         weights_(file, options.compute, threads_),
         pool_(config_, options.kv_type, options.kv_slots),
+        transfer_{*kernels_.vector, threads_, pool_, KvShape{config_.layers, config_.kv_heads, config_.head_dim}},
         transformer_(config_, weights_, kernels_, threads_),
         numerics_id_(std::string("cpu-") + std::string(kernels_.isa) + (options.compute == ComputeMode::kF32 ? "-f32-" : "-fast-") +
                      name(options.kv_type) + "-v" + kNumericsVersion),
@@ -104,7 +122,7 @@ class CpuEngine : public Engine {
   std::future<JobOutput> submit(Job job) override {
     JobLayout layout;
     try {
-      layout = validate_job(job, config_, options_.kv_type);
+      layout = validate_job(job, config_);
       const std::size_t slots = pool_.pages() * kKvBlock;
       if (layout.capacity > slots) {
         throw Error(ErrorCode::kMemoryBudget,
@@ -176,7 +194,7 @@ class CpuEngine : public Engine {
     std::size_t taken = 0;
     for (JobPtr& job : waiting_) {
       if ((job->layout.capacity + kKvBlock - 1) / kKvBlock > pool_.free_pages()) break;
-      job->admit(pool_, config_);
+      job->admit(pool_, transfer_);
       job->begin_round(config_);
       running_.push_back(std::move(job));
       ++taken;
@@ -208,8 +226,10 @@ class CpuEngine : public Engine {
       if (budget == 0) break;
     }
     // Rows that go through more layers first: then the rows of every layer are a prefix of the step.
-    std::stable_sort(slices.begin(), slices.end(),
-                     [](const Slice& a, const Slice& b) { return a.job->layout.depth > b.job->layout.depth; });
+    std::stable_sort(slices.begin(), slices.end(), [](const Slice& a, const Slice& b) {
+      const JobLayout &x = a.job->layout, &y = b.job->layout;
+      return x.depth != y.depth ? x.depth > y.depth : x.probe && !y.probe;
+    });
     return slices;
   }
 
@@ -254,8 +274,8 @@ class CpuEngine : public Engine {
   void finish_round(ActiveJob& job) {
     try {
       job.output.queued_seconds = job.queued_seconds;
+      job.output.load_seconds = job.load_seconds;
       job.output.compute_seconds = job.compute_seconds;
-      if (job.job.wants.kv) job.output.kv = save_kv(job);
       if (job.job.next) {
         std::optional<NextTokens> next = job.job.next(job.output);
         if (next) {
@@ -265,6 +285,9 @@ class CpuEngine : public Engine {
           job.begin_round(config_);
           return;
         }
+      }
+      for (const SlotRange& range : job.layout.saved) {
+        job.output.kv.push_back(std::make_shared<const KvSpan>(transfer_.save(job.kv, range.slot, range.count, range.type)));
       }
       pool_.release(job.kv.pages);
       job.promise.set_value(std::move(job.output));
@@ -283,23 +306,13 @@ class CpuEngine : public Engine {
       throw Error(ErrorCode::kInvalidArgument, "continuation: logits of chosen rows are not supported");
   }
 
-  std::shared_ptr<const KvSpan> save_kv(const ActiveJob& job) const {
-    auto span = std::make_shared<KvSpan>();
-    span->type = options_.kv_type;
-    span->layers = config_.layers;
-    span->tokens = job.job.tokens.size();
-    span->row_bytes = kv_row_bytes(options_.kv_type, config_.kv_heads, config_.head_dim);
-    span->bytes.resize(span->layers * 2 * span->tokens * span->row_bytes);
-    for (const TokenRun& run : job.layout.runs) save_span(pool_, job.kv, config_, *span, run.first, run.count, run.slot);
-    return span;
-  }
-
   const ModelConfig config_;
   const EngineOptions options_;
   const KernelTable kernels_;
   ThreadPool threads_;
   Weights weights_;
   KvPool pool_;
+  const SpanTransfer transfer_;
   Transformer transformer_;
   const std::string numerics_id_;
   std::vector<float> logits_;  // of the running step, before they are dealt out
@@ -319,6 +332,8 @@ class CpuEngine : public Engine {
 std::unique_ptr<Engine> Engine::create(const ModelFile& file, const EngineOptions& options) {
   if (options.kv_slots == 0 || options.max_batch_tokens == 0)
     throw Error(ErrorCode::kInvalidArgument, "kv_slots and max_batch_tokens must be positive");
+  if (options.kv_type == KvType::kInt4)
+    throw Error(ErrorCode::kInvalidArgument, "int4 is a type of stored spans, not of the live KV cache");
   return std::make_unique<CpuEngine>(file, options);
 }
 

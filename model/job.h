@@ -11,7 +11,7 @@
 #include <stop_token>
 #include <vector>
 
-#include "model/kv_span.h"
+#include "base/kv_span.h"
 #include "model/token.h"
 
 namespace gritstone {
@@ -54,18 +54,30 @@ struct Wants {
   bool router = false;  // probabilities over all experts, f32 [layers computed][tokens, experts]
   enum class Logits { kNone, kLast, kAll, kRows } logits = Logits::kNone;
   std::vector<std::size_t> logit_rows;  // with kRows: token indexes, ascending
-  bool kv = false;                      // KV of the live tokens as a span
+  // KV of live tokens [first, first + count), which lie in consecutive slots, as a span of `type`. Taken when the job ends, so that saving
+  // delays no first token.
+  struct Kv {
+    std::size_t first = 0;
+    std::size_t count = 0;
+    KvType type = KvType::kBF16;
+  };
+  std::vector<Kv> kv;
+  // K (after its norm, before RoPE) and V of layer N in f32, for comparison with a span's. The job then computes layers [0, N) and N's
+  // projections only, unless more is wanted.
+  std::optional<std::size_t> kv_probe;
 };
 
 struct JobOutput {
-  std::size_t tokens = 0;                  // live tokens computed in this output
-  std::vector<std::vector<float>> hidden;  // [hidden_after.size()][tokens * hidden]
-  std::vector<float> normed;               // [tokens * hidden]
-  std::vector<std::vector<float>> router;  // [layers][tokens * experts]
-  std::vector<float> logits;               // [rows * vocab]
-  std::shared_ptr<const KvSpan> kv;
-  // Seconds from submit to the first step that ran the job, and of compute since.
+  std::size_t tokens = 0;                         // live tokens computed in this output
+  std::vector<std::vector<float>> hidden;         // [hidden_after.size()][tokens * hidden]
+  std::vector<float> normed;                      // [tokens * hidden]
+  std::vector<std::vector<float>> router;         // [layers][tokens * experts]
+  std::vector<float> logits;                      // [rows * vocab]
+  std::vector<std::shared_ptr<const KvSpan>> kv;  // as wanted; in the job's last output only
+  std::vector<float> probe;                       // [tokens, 2 * kv_width]: K, then V
+  // Seconds from submit to admission, of loading the context's spans, and of compute since.
   double queued_seconds = 0;
+  double load_seconds = 0;
   double compute_seconds = 0;
 };
 

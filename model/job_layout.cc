@@ -20,13 +20,12 @@ void check_tokens(const Job& job, const ModelConfig& config) {
   }
 }
 
-void check_segments(const Job& job, const ModelConfig& config, KvType kv_type) {
+void check_segments(const Job& job, const ModelConfig& config) {
   for (const Segment& segment : job.context) {
     if (!segment.span) reject("segment without a span");
     const KvSpan& span = *segment.span;
-    if (span.type != kv_type || span.layers != config.layers || span.row_bytes != kv_row_bytes(kv_type, config.kv_heads, config.head_dim) ||
-        span.bytes.size() != span.layers * 2 * span.tokens * span.row_bytes) {
-      reject("span of another model or KV type");
+    if (span.shape != KvShape{config.layers, config.kv_heads, config.head_dim} || span.bytes.size() != span.total_bytes()) {
+      reject("span of another model, or incomplete");
     }
     if (segment.length == 0 || segment.offset > span.tokens || segment.length > span.tokens - segment.offset) {
       reject("segment [" + std::to_string(segment.offset) + ", +" + std::to_string(segment.length) + ") outside its span of " +
@@ -95,18 +94,38 @@ std::size_t depth_of(const Job& job, const ModelConfig& config) {
       reject("logit rows must ascend and name live tokens");
     }
   }
-  const bool partial = wants.normed_after.has_value() || !wants.hidden_after.empty();
-  if (!partial || wants.logits != Wants::Logits::kNone || wants.kv || job.next) return config.layers;
-  std::size_t depth = wants.normed_after.value_or(0);
+  if (wants.kv_probe && *wants.kv_probe >= config.layers)
+    reject("K and V of layer " + std::to_string(*wants.kv_probe) + " of " + std::to_string(config.layers));
+  const bool partial = wants.normed_after.has_value() || !wants.hidden_after.empty() || wants.kv_probe.has_value();
+  if (!partial || wants.logits != Wants::Logits::kNone || !wants.kv.empty() || job.next) return config.layers;
+  std::size_t depth = std::max(wants.normed_after.value_or(0), wants.kv_probe.value_or(0));
   for (const std::size_t layer : wants.hidden_after) depth = std::max(depth, layer);
   return depth;
 }
 
+// The slots of every wanted stretch of KV.
+std::vector<SlotRange> saved_slots(const Job& job, const std::vector<TokenRun>& runs) {
+  const auto slot_of = [&](std::size_t token) {
+    const auto run = std::find_if(runs.begin(), runs.end(), [&](const TokenRun& r) { return token < r.first + r.count; });
+    return run->slot + (token - run->first);
+  };
+  std::vector<SlotRange> ranges;
+  for (const Wants::Kv& kv : job.wants.kv) {
+    if (kv.count == 0 || kv.first > job.tokens.size() || kv.count > job.tokens.size() - kv.first) {
+      reject("KV of tokens [" + std::to_string(kv.first) + ", +" + std::to_string(kv.count) + ") of " + std::to_string(job.tokens.size()));
+    }
+    const SlotRange range{slot_of(kv.first), kv.count, kv.type};
+    if (slot_of(kv.first + kv.count - 1) != range.slot + range.count - 1) reject("KV of tokens whose slots are not consecutive");
+    ranges.push_back(range);
+  }
+  return ranges;
+}
+
 }  // namespace
 
-JobLayout validate_job(const Job& job, const ModelConfig& config, KvType kv_type) {
+JobLayout validate_job(const Job& job, const ModelConfig& config) {
   check_tokens(job, config);
-  check_segments(job, config, kv_type);
+  check_segments(job, config);
   JobLayout layout;
   layout.runs = runs_of(job);
   layout.slots = check_slots(job, layout.runs, config);
@@ -115,6 +134,8 @@ JobLayout validate_job(const Job& job, const ModelConfig& config, KvType kv_type
     reject(std::to_string(layout.capacity) + " slots, the model's context has " + std::to_string(config.context));
   }
   layout.depth = depth_of(job, config);
+  layout.probe = job.wants.kv_probe == layout.depth;
+  layout.saved = saved_slots(job, layout.runs);
   const auto own_group = [](Group group) { return group > 0; };
   layout.grouped = std::any_of(job.context.begin(), job.context.end(), [&](const Segment& s) { return own_group(s.group); }) ||
                    std::any_of(layout.runs.begin(), layout.runs.end(), [&](const TokenRun& r) { return own_group(r.group); });

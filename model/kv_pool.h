@@ -5,14 +5,12 @@
 #include <cstdint>
 #include <vector>
 
+#include "base/kv_span.h"
 #include "model/buffer.h"
 #include "model/kernels/vector_kernels.h"
-#include "model/kv_span.h"
 #include "model/model_config.h"
 
 namespace gritstone {
-
-KvFormat kv_format(KvType type) noexcept;
 
 // Not thread-safe: the engine's thread owns it. A page is [layers][2 (K, V)][kv_heads][kKvBlock][head row], so that attention reads one
 // head's block as one run of memory. K is stored before RoPE: a page does not know its position.
@@ -54,11 +52,5 @@ struct KvSequence {
   bool grouped = false;                 // some slot has a group other than 0 or kSeesAll
   std::size_t slots = 0;                // in use
 };
-
-// Copies between a span and slots [slot, slot + length) of a sequence. Both have the pool's type.
-void load_span(const KvPool& pool, const KvSequence& sequence, const ModelConfig& config, const KvSpan& span, std::size_t offset,
-               std::size_t length, std::size_t slot);
-void save_span(const KvPool& pool, const KvSequence& sequence, const ModelConfig& config, KvSpan& span, std::size_t offset,
-               std::size_t length, std::size_t slot);
 
 }  // namespace gritstone

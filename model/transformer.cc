@@ -21,40 +21,44 @@ void Transformer::forward(const StepRows& step, const KvPool& pool, StepObserver
                                [&](std::size_t row, std::size_t) { weights_.embed(step.tokens[row], hidden_ + row * hidden); });
   observer.on_hidden(0, hidden_, step.size());
   for (std::size_t index = 0; index < config_.layers; ++index) {
-    const std::size_t rows = step.active(index);
-    if (rows == 0) break;
-    layer(step, pool, index, rows);
-    if (config_.experts > 0) observer.on_router(index, ffn_.router_probabilities(), rows);
-    observer.on_hidden(index + 1, hidden_, rows);
+    if (step.projected(index) == 0) break;
+    layer(step, pool, index, observer);
   }
 }
 
-void Transformer::layer(const StepRows& step, const KvPool& pool, std::size_t index, std::size_t rows) {
+float* Transformer::norm_rows(const std::vector<float>& weight, std::size_t rows) {
+  const std::size_t hidden = config_.hidden;
+  float* out = norm_.floats(rows * hidden);
+  context_.pool().parallel_for(rows, [&](std::size_t row, std::size_t) {
+    context_.vector().rms_norm(hidden_ + row * hidden, weight.data(), config_.rms_norm_eps, out + row * hidden, hidden);
+  });
+  return out;
+}
+
+void Transformer::layer(const StepRows& step, const KvPool& pool, std::size_t index, StepObserver& observer) {
+  const std::size_t projected_rows = step.projected(index), rows = step.active(index);
   const LayerWeights& w = weights_.layers()[index];
   const std::size_t hidden = config_.hidden, q_width = config_.q_width(), kv_width = config_.kv_width();
-  const auto norm_rows = [&](const std::vector<float>& weight) {
-    float* out = norm_.floats(rows * hidden);
-    context_.pool().parallel_for(rows, [&](std::size_t row, std::size_t) {
-      context_.vector().rms_norm(hidden_ + row * hidden, weight.data(), config_.rms_norm_eps, out + row * hidden, hidden);
-    });
-    return out;
-  };
 
-  float* q = q_.floats(rows * q_width);
-  float* k = k_.floats(rows * kv_width);
-  float* v = v_.floats(rows * kv_width);
-  const Activations& normed = rows_.set(context_, norm_rows(w.attention_norm), rows, hidden, wants_panels({&w.q, &w.k, &w.v}));
-  run_products(context_, {Product{&w.q, &normed, nullptr, rows, q, q_width}, Product{&w.k, &normed, nullptr, rows, k, kv_width},
-                          Product{&w.v, &normed, nullptr, rows, v, kv_width}});
+  float* q = q_.floats(projected_rows * q_width);
+  float* k = k_.floats(projected_rows * kv_width);
+  float* v = v_.floats(projected_rows * kv_width);
+  const Activations& normed =
+      rows_.set(context_, norm_rows(w.attention_norm, projected_rows), projected_rows, hidden, wants_panels({&w.q, &w.k, &w.v}));
+  run_products(context_,
+               {Product{&w.q, &normed, nullptr, projected_rows, q, q_width}, Product{&w.k, &normed, nullptr, projected_rows, k, kv_width},
+                Product{&w.v, &normed, nullptr, projected_rows, v, kv_width}});
   AttentionInputs inputs;
   inputs.config = &config_;
   inputs.rope = &rope_;
   inputs.pool = &pool;
   inputs.layer = index;
-  inputs.rows = rows;
+  inputs.rows = projected_rows;
   inputs.q_norm = config_.qk_norm ? w.q_norm.data() : nullptr;
   inputs.k_norm = config_.qk_norm ? w.k_norm.data() : nullptr;
   qkv_norm_rope_store(context_, inputs, step, q, k, v);
+  observer.on_kv(index, k, v, projected_rows);
+  if (rows == 0) return;
   float* attended = attended_.floats(rows * q_width);
   attention(context_, inputs, step, q, attended);
 
@@ -65,7 +69,9 @@ void Transformer::layer(const StepRows& step, const KvPool& pool, std::size_t in
       rows, [&](std::size_t row, std::size_t) { context_.vector().add(hidden_ + row * hidden, projected + row * hidden, hidden); });
 
   const bool panels = wants_panels({&w.gate.front(), &w.up.front()});
-  ffn_.run(context_, w, rows_.set(context_, norm_rows(w.ffn_norm), rows, hidden, panels), hidden_, rows);
+  ffn_.run(context_, w, rows_.set(context_, norm_rows(w.ffn_norm, rows), rows, hidden, panels), hidden_, rows);
+  if (config_.experts > 0) observer.on_router(index, ffn_.router_probabilities(), rows);
+  observer.on_hidden(index + 1, hidden_, rows);
 }
 
 void Transformer::final_norm(const float* x, std::size_t n, float* out) {

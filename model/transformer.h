@@ -24,6 +24,8 @@ class StepObserver {
   virtual void on_hidden(std::size_t layers, const float* x, std::size_t rows) = 0;
   // Router probabilities [rows, experts] of layer `layer`.
   virtual void on_router(std::size_t layer, const float* probabilities, std::size_t rows) = 0;
+  // K (after its norm, before RoPE) and V of layer `layer`, [rows, kv_width] each.
+  virtual void on_kv(std::size_t layer, const float* k, const float* v, std::size_t rows) = 0;
 };
 
 // Not thread-safe: the engine's thread owns it. Borrows config, weights and pool.
@@ -41,7 +43,8 @@ class Transformer {
   void logits(std::span<const std::size_t> rows, float* out);
 
  private:
-  void layer(const StepRows& step, const KvPool& pool, std::size_t index, std::size_t rows);
+  void layer(const StepRows& step, const KvPool& pool, std::size_t index, StepObserver& observer);
+  float* norm_rows(const std::vector<float>& weight, std::size_t rows);
 
   const ModelConfig& config_;
   const Weights& weights_;

@@ -4,13 +4,14 @@
 
 #include <cstddef>
 #include <memory>
+#include <optional>
 #include <span>
 #include <stop_token>
 #include <string>
 #include <vector>
 
+#include "base/kv_span.h"
 #include "base/matrix_view.h"
-#include "model/kv_span.h"
 
 namespace gritstone {
 
@@ -19,9 +20,9 @@ enum class TextRole { kDocument, kQuery };
 struct EmbedRequest {
   std::span<const std::string> texts;  // n UTF-8 strings, n >= 0; borrowed until return
   TextRole role = TextRole::kDocument;
-  std::string instruction;  // of a query; empty: the embedder's own. Documents have none (GRIT)
-  bool bulk = false;        // indexing: runs behind interactive work
-  bool keep_spans = false;  // also return the KV states of each text's own tokens
+  std::string instruction;           // of a query; empty: the embedder's own. Documents have none (GRIT)
+  bool bulk = false;                 // indexing: runs behind interactive work
+  std::optional<KvType> keep_spans;  // also return the KV states of each text's own tokens, as this type
   std::stop_token cancel;
 };
 

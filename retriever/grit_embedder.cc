@@ -9,27 +9,6 @@
 #include "retriever/pooling.h"
 
 namespace gritstone {
-namespace {
-
-std::shared_ptr<const KvSpan> slice_span(const std::shared_ptr<const KvSpan>& whole, std::size_t first, std::size_t count) {
-  if (whole == nullptr || (first == 0 && count == whole->tokens)) return whole;
-  auto part = std::make_shared<KvSpan>();
-  part->type = whole->type;
-  part->layers = whole->layers;
-  part->tokens = count;
-  part->row_bytes = whole->row_bytes;
-  part->bytes.reserve(whole->layers * 2 * count * whole->row_bytes);
-  for (std::size_t layer = 0; layer < whole->layers; ++layer) {
-    for (const bool value : {false, true}) {
-      const std::uint8_t* row = whole->row(layer, value, first);
-      part->bytes.insert(part->bytes.end(), row, row + count * whole->row_bytes);
-    }
-  }
-  return part;
-}
-
-}  // namespace
-
 struct GritEmbedder::Pending {
   EmbedTokens format;
   std::size_t tokens = 0;
@@ -77,7 +56,7 @@ EmbedResult GritEmbedder::embed(const EmbedRequest& request, MatrixView<float> o
     pool(pending, output, request.role, out.row(row));
     result.cut[row] = pending.format.cut;
     result.tokens[row] = pending.tokens;
-    if (request.keep_spans) result.spans[row] = slice_span(output.kv, pending.format.text_first, pending.format.text_count);
+    if (request.keep_spans) result.spans[row] = output.kv.at(0);
   }
   return result;
 }
@@ -92,7 +71,7 @@ GritEmbedder::Pending GritEmbedder::submit(const EmbedRequest& request, const st
   job.attention = options_.attention;
   job.wants.normed_after = layer_;
   job.wants.router = options_.pooling == Pooling::kRouting;
-  job.wants.kv = request.keep_spans;
+  if (request.keep_spans) job.wants.kv = {{pending.format.text_first, pending.format.text_count, *request.keep_spans}};
   job.priority = request.bulk ? Priority::kBulk : Priority::kInteractive;
   job.cancel = request.cancel;
   pending.output = engine_.submit(std::move(job));

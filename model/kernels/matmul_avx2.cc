@@ -18,10 +18,6 @@ namespace {
 // 2 x 2 sums of two registers each: 8 of 16 registers, with 4 of weights and 2 of x.
 constexpr int kTileRows = 2;
 constexpr int kTileTokens = 2;
-Vec16 load_f16(const std::uint16_t* p) noexcept {
-  return {_mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))),
-          _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p + 8)))};
-}
 }  // namespace
 }  // namespace gritstone
 #include "model/kernels/matmul_rows_impl.h"

@@ -18,7 +18,6 @@ namespace {
 // 4 x 6 accumulators, 4 weights and one x fill 29 of 32 registers.
 constexpr int kTileRows = 4;
 constexpr int kTileTokens = 6;
-Vec16 load_f16(const std::uint16_t* p) noexcept { return {_mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)))}; }
 }  // namespace
 }  // namespace gritstone
 #include "model/kernels/matmul_rows_impl.h"

@@ -1,5 +1,5 @@
-// kRows products: exact weights in f32, one loop nest compiled per ISA. Included inside a target region after a Vec16, with kTileRows,
-// kTileTokens and load_f16(const uint16_t*) -> Vec16 defined.
+// kRows products: exact weights in f32, one loop nest compiled per ISA. Included inside a target region after a Vec16, with kTileRows
+// and kTileTokens defined.
 //
 // Column 16 i + l of a row adds to partial sum l in ascending i (fused multiply-add); the sixteen partial sums are then added in halves:
 // l and l + 8, + 4, + 2, + 1. Columns missing from the last sixteen count as zeros.
@@ -17,7 +17,7 @@ struct F32Rows {
 };
 struct F16Rows {
   using Element = std::uint16_t;
-  [[gnu::always_inline]] static inline Vec16 load(const Element* p) noexcept { return load_f16(p); }
+  [[gnu::always_inline]] static inline Vec16 load(const Element* p) noexcept { return Vec16::load_f16(p); }
 };
 struct BF16Rows {
   using Element = std::uint16_t;

@@ -22,6 +22,13 @@ struct Vec16 {
     const __m512i rounded = _mm512_add_epi32(_mm512_add_epi32(bits, _mm512_set1_epi32(0x7FFF)), odd);
     _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), _mm512_cvtepi32_epi16(_mm512_srli_epi32(rounded, 16)));
   }
+  static Vec16 load_f16(const std::uint16_t* p) noexcept {
+    return {_mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)))};
+  }
+  static Vec16 load_u4(const std::uint8_t* p, bool high) noexcept {
+    const __m128i bytes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
+    return {_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_and_si128(high ? _mm_srli_epi32(bytes, 4) : bytes, _mm_set1_epi8(15))))};
+  }
   static Vec16 load_i8(const std::int8_t* p) noexcept {
     return {_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))))};
   }

@@ -35,6 +35,13 @@ struct Vec16 {
       p[i] = static_cast<std::uint16_t>((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16);
     }
   }
+  static Vec16 load_f16(const std::uint16_t* p) noexcept {
+    return map([&](int i) { return f16_to_f32(p[i]); });
+  }
+  // The low or the high nibbles of sixteen bytes.
+  static Vec16 load_u4(const std::uint8_t* p, bool high) noexcept {
+    return map([&](int i) { return static_cast<float>(high ? p[i] >> 4 : p[i] & 15); });
+  }
   static Vec16 load_i8(const std::int8_t* p) noexcept {
     return map([&](int i) { return static_cast<float>(p[i]); });
   }

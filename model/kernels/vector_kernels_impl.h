@@ -217,6 +217,43 @@ void kv_decode(KvFormat format, const std::uint8_t* row, float* x, std::size_t n
   if (format == KvFormat::kInt8) decode_row<KvFormat::kInt8>(row, x, n);
 }
 
+// Calls column(i, code values of columns [i, i + 16)) for a row of int4 codes; the last call may hold columns beyond n.
+template <class Column>
+inline void for_int4_columns(const std::uint8_t* codes, std::size_t n, const Column& column) noexcept {
+  for (std::size_t i = 0; i < n; i += 2 * kLanes, codes += kLanes) {
+    column(i, Vec16::load_u4(codes, false));
+    if (i + kLanes < n) column(i + kLanes, Vec16::load_u4(codes, true));
+  }
+}
+
+void int4_columns(const std::uint8_t* codes, const float* scale, const float* min, float* x, std::size_t n) noexcept {
+  for_int4_columns(codes, n, [&](std::size_t i, Vec16 code) {
+    if (i + kLanes <= n) {
+      Vec16::fma(code, Vec16::load(scale + i), Vec16::load(min + i)).store(x + i);
+    } else {
+      store_tail(Vec16::fma(code, load_tail(scale + i, n - i, 0.0f), load_tail(min + i, n - i, 0.0f)), x + i, n - i);
+    }
+  });
+}
+
+void int4_row(const std::uint8_t* codes, float scale, float min, float* x, std::size_t n) noexcept {
+  const Vec16 s = Vec16::set1(scale), m = Vec16::set1(min);
+  for_int4_columns(codes, n, [&](std::size_t i, Vec16 code) {
+    const Vec16 value = Vec16::fma(code, s, m);
+    i + kLanes <= n ? value.store(x + i) : store_tail(value, x + i, n - i);
+  });
+}
+
+void f16_decode(const std::uint16_t* in, float* x, std::size_t n) noexcept {
+  std::size_t i = 0;
+  for (; i + kLanes <= n; i += kLanes) Vec16::load_f16(in + i).store(x + i);
+  if (i < n) {
+    std::uint16_t lanes[kLanes] = {};
+    for (std::size_t j = i; j < n; ++j) lanes[j - i] = in[j];
+    store_tail(Vec16::load_f16(lanes), x + i, n - i);
+  }
+}
+
 // Scores of `keys` keys (a multiple of 16) for one query: s[j] = q . k[j], sixteen dot products at a time, each as sixteen partial sums.
 void score_keys(const float* q, const float* k, std::size_t stride, std::size_t keys, float* s) noexcept {
   for (std::size_t j = 0; j < keys; j += kLanes) {
@@ -338,7 +375,8 @@ void attention(const AttentionTask& task) noexcept {
   if (task.format == KvFormat::kInt8) attention_typed<KvFormat::kInt8>(task);
 }
 
-constexpr VectorKernels kTable{rms_norm, silu_mul, add, add_scaled, softmax, rope, kv_encode, kv_decode, attention};
+constexpr VectorKernels kTable{rms_norm,  silu_mul,  add,          add_scaled, softmax,    rope,
+                               kv_encode, kv_decode, int4_columns, int4_row,   f16_decode, attention};
 
 }  // namespace
 

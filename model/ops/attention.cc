@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "model/kv_codec.h"
+
 namespace gritstone {
 
 RopeTable::RopeTable(const ModelConfig& config) {

@@ -22,7 +22,7 @@ struct AttentionInputs {
   const RopeTable* rope = nullptr;
   const KvPool* pool = nullptr;
   std::size_t layer = 0;
-  std::size_t rows = 0;           // active rows of the step
+  std::size_t rows = 0;           // rows of the step whose projections are given
   const float* q_norm = nullptr;  // [q_width], null without qk_norm
   const float* k_norm = nullptr;  // [kv_width]
 };
@@ -31,7 +31,7 @@ struct AttentionInputs {
 // multiplied with 1/sqrt(head_dim); k (not rotated) and v are rounded to the live KV type and stored in the rows' slots.
 void qkv_norm_rope_store(OpContext& context, const AttentionInputs& in, const StepRows& step, float* q, float* k, float* v);
 
-// out [rows, q_width] = softmax(q K^T) V for the active rows.
+// out [rows, q_width] = softmax(q K^T) V for the rows that compute the layer.
 void attention(OpContext& context, const AttentionInputs& in, const StepRows& step, const float* q, float* out);
 
 // Scratch floats one attention task needs.

@@ -11,12 +11,14 @@
 
 namespace gritstone {
 
-// Rows of one sequence, [row_begin, row_begin + rows) of the step. All of them compute layers [0, depth).
+// Rows of one sequence, [row_begin, row_begin + rows) of the step. All of them compute layers [0, depth), and with `probe` the projections
+// (K and V) of layer `depth`.
 struct StepSequence {
   KvSequence* kv = nullptr;
   std::size_t row_begin = 0;
   std::size_t rows = 0;
   std::size_t depth = 0;
+  bool probe = false;
 };
 
 // Columns of the step, one entry a row.
@@ -24,7 +26,7 @@ struct StepRows {
   std::vector<TokenId> tokens;
   std::vector<std::size_t> slots;       // where the row's K and V go
   std::vector<std::size_t> visible;     // the row sees slots [0, visible) of its sequence
-  std::vector<StepSequence> sequences;  // by descending depth, so that the rows of every layer are a prefix
+  std::vector<StepSequence> sequences;  // by descending depth (probes first), so that the rows of every layer are a prefix
 
   std::size_t size() const noexcept { return tokens.size(); }
   // Rows that compute layer `layer`.
@@ -32,6 +34,14 @@ struct StepRows {
     std::size_t rows = 0;
     for (const StepSequence& sequence : sequences) {
       if (sequence.depth > layer) rows = sequence.row_begin + sequence.rows;
+    }
+    return rows;
+  }
+  // Rows that compute the projections of layer `layer`: the active ones and the probes.
+  std::size_t projected(std::size_t layer) const noexcept {
+    std::size_t rows = 0;
+    for (const StepSequence& sequence : sequences) {
+      if (sequence.depth > layer || (sequence.probe && sequence.depth == layer)) rows = sequence.row_begin + sequence.rows;
     }
     return rows;
   }

@@ -149,15 +149,12 @@ class ScriptedEngine : public Engine {
         output.router.push_back(std::move(rows));
       }
     }
-    if (job.wants.kv) {
-      auto span = std::make_shared<KvSpan>();
-      span->layers = 1;
-      span->tokens = job.tokens.size();
-      span->row_bytes = 1;
-      for (int copy = 0; copy < 2; ++copy) {
-        for (const TokenId id : job.tokens) span->bytes.push_back(static_cast<std::uint8_t>(id));
+    for (const Wants::Kv& wanted : job.wants.kv) {
+      auto [span, bytes] = make_kv_span(wanted.type, KvShape{1, 1, 1}, wanted.count);
+      for (std::size_t i = 0; i < bytes.size(); ++i) {
+        bytes[i] = static_cast<std::uint8_t>(job.tokens[wanted.first + i % wanted.count]);
       }
-      output.kv = span;
+      output.kv.push_back(std::make_shared<const KvSpan>(std::move(span)));
     }
     for (std::size_t step = 0;; ++step) {
       if (step_ms_ > 0) std::this_thread::sleep_for(std::chrono::milliseconds(step_ms_));

@@ -159,7 +159,7 @@ TEST(GritEmbedder, CountsTokensCutsAndKeepsSpans) {
   std::vector<float> rows(2 * embedder.dim());
   EmbedRequest request;
   request.texts = texts;
-  request.keep_spans = true;
+  request.keep_spans = KvType::kInt8;
   request.bulk = true;
   const EmbedResult result = embedder.embed(request, MatrixView<float>(rows.data(), 2, embedder.dim()));
   EXPECT_EQ(result.tokens, (std::vector<std::size_t>{3, 4}));
@@ -167,7 +167,9 @@ TEST(GritEmbedder, CountsTokensCutsAndKeepsSpans) {
   EXPECT_EQ(result.truncated(), 1u);
   ASSERT_EQ(result.spans.size(), 2u);
   EXPECT_EQ(result.spans[0]->tokens, 3u);
-  EXPECT_EQ(result.spans[0]->bytes, (std::vector<std::uint8_t>{'a', 'b', 'c', 'a', 'b', 'c'}));
+  EXPECT_EQ(result.spans[0]->type, KvType::kInt8);
+  EXPECT_EQ((std::vector<std::uint8_t>(result.spans[0]->bytes.begin(), result.spans[0]->bytes.begin() + 3)),
+            (std::vector<std::uint8_t>{'a', 'b', 'c'}));
   EXPECT_EQ(engine.last_job().priority, Priority::kBulk);
   EXPECT_GS_ERROR(embedder.embed(request, MatrixView<float>(rows.data(), 1, embedder.dim())), ErrorCode::kInvalidArgument, "[1, 32]");
   std::stop_source stop;

@@ -1,0 +1,151 @@
+#include "model/kv_codec.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <vector>
+
+#include "model/dtype.h"
+
+namespace gritstone {
+namespace {
+
+// Where the parts of an int4 plane lie.
+struct Int4Plane {
+  std::size_t parameters;  // pairs of scale and minimum
+  std::size_t row_bytes;
+
+  Int4Plane(bool value, std::size_t tokens, std::size_t head_dim)
+      : parameters(value ? tokens : int4_groups(tokens) * head_dim), row_bytes(kv_row_bytes(KvType::kInt4, head_dim)) {}
+  std::size_t codes() const noexcept { return 4 * parameters; }  // offset
+};
+
+// Group a token of K belongs to, and the tokens of a group.
+std::size_t group_of(std::size_t token, std::size_t groups) noexcept { return std::min(token / kInt4GroupTokens, groups - 1); }
+std::size_t group_end(std::size_t group, std::size_t groups, std::size_t tokens) noexcept {
+  return group + 1 == groups ? tokens : (group + 1) * kInt4GroupTokens;
+}
+
+struct Affine {
+  std::uint16_t scale_bits, min_bits;
+  float scale, min;
+};
+
+Affine affine(float low, float high) noexcept {
+  Affine a{};
+  a.min_bits = f32_to_f16(low);
+  a.min = f16_to_f32(a.min_bits);
+  a.scale_bits = f32_to_f16(std::max(0.0f, (high - a.min) / 15.0f));
+  a.scale = f16_to_f32(a.scale_bits);
+  return a;
+}
+
+unsigned code_of(const Affine& a, float x) noexcept {
+  if (a.scale == 0.0f) return 0;
+  return static_cast<unsigned>(std::clamp(std::nearbyint((x - a.min) / a.scale), 0.0f, 15.0f));
+}
+
+void put_code(std::uint8_t* row, std::size_t column, unsigned code) noexcept {
+  std::uint8_t& byte = row[column / 32 * 16 + column % 16];
+  byte = static_cast<std::uint8_t>(column % 32 < 16 ? (byte & 0xF0u) | code : (byte & 0x0Fu) | code << 4);
+}
+
+void put_f16(std::uint8_t* at, std::size_t index, std::uint16_t bits) noexcept { std::memcpy(at + 2 * index, &bits, 2); }
+
+void encode_int4(bool value, const float* rows, std::size_t tokens, std::size_t dim, std::uint8_t* plane) noexcept {
+  const Int4Plane layout(value, tokens, dim);
+  std::uint8_t* scales = plane;
+  std::uint8_t* mins = plane + 2 * layout.parameters;
+  std::uint8_t* codes = plane + layout.codes();
+  std::memset(codes, 0, tokens * layout.row_bytes);
+  if (value) {
+    for (std::size_t t = 0; t < tokens; ++t) {
+      const float* row = rows + t * dim;
+      const auto [low, high] = std::minmax_element(row, row + dim);
+      const Affine a = affine(*low, *high);
+      put_f16(scales, t, a.scale_bits);
+      put_f16(mins, t, a.min_bits);
+      for (std::size_t i = 0; i < dim; ++i) put_code(codes + t * layout.row_bytes, i, code_of(a, row[i]));
+    }
+    return;
+  }
+  const std::size_t groups = int4_groups(tokens);
+  for (std::size_t g = 0, first = 0; g < groups; ++g) {
+    const std::size_t end = group_end(g, groups, tokens);
+    for (std::size_t i = 0; i < dim; ++i) {
+      float low = rows[first * dim + i], high = low;
+      for (std::size_t t = first; t < end; ++t) {
+        low = std::min(low, rows[t * dim + i]);
+        high = std::max(high, rows[t * dim + i]);
+      }
+      const Affine a = affine(low, high);
+      put_f16(scales, g * dim + i, a.scale_bits);
+      put_f16(mins, g * dim + i, a.min_bits);
+      for (std::size_t t = first; t < end; ++t) put_code(codes + t * layout.row_bytes, i, code_of(a, rows[t * dim + i]));
+    }
+    first = end;
+  }
+}
+
+void decode_int4(const VectorKernels& kernels, bool value, const std::uint8_t* plane, std::size_t tokens, std::size_t dim,
+                 std::size_t first, std::size_t count, float* rows) noexcept {
+  const Int4Plane layout(value, tokens, dim);
+  // Copied out: a plane need not lie on an even address.
+  const auto parameters = [&](std::size_t from, std::size_t n, std::vector<float>& scale, std::vector<float>& min) {
+    thread_local std::vector<std::uint16_t> bits;
+    bits.resize(2 * n);
+    scale.resize(n);
+    min.resize(n);
+    std::memcpy(bits.data(), plane + 2 * from, 2 * n);
+    std::memcpy(bits.data() + n, plane + 2 * (layout.parameters + from), 2 * n);
+    kernels.f16_decode(bits.data(), scale.data(), n);
+    kernels.f16_decode(bits.data() + n, min.data(), n);
+  };
+  thread_local std::vector<float> scale, min;
+  const std::uint8_t* codes = plane + layout.codes() + first * layout.row_bytes;
+  if (value) {
+    parameters(first, count, scale, min);
+    for (std::size_t t = 0; t < count; ++t) kernels.int4_row(codes + t * layout.row_bytes, scale[t], min[t], rows + t * dim, dim);
+    return;
+  }
+  const std::size_t groups = int4_groups(tokens);
+  for (std::size_t t = 0; t < count;) {
+    const std::size_t g = group_of(first + t, groups);
+    const std::size_t end = std::min(group_end(g, groups, tokens) - first, count);
+    parameters(g * dim, dim, scale, min);
+    for (; t < end; ++t) kernels.int4_columns(codes + t * layout.row_bytes, scale.data(), min.data(), rows + t * dim, dim);
+  }
+}
+
+}  // namespace
+
+KvFormat kv_format(KvType type) noexcept {
+  switch (type) {
+    case KvType::kF32:
+      return KvFormat::kF32;
+    case KvType::kBF16:
+      return KvFormat::kBF16;
+    case KvType::kInt8:
+    case KvType::kInt4:
+      break;
+  }
+  return KvFormat::kInt8;
+}
+
+void decode_plane(const VectorKernels& kernels, const KvSpan& span, std::size_t layer, bool value, std::size_t head, std::size_t first,
+                  std::size_t count, float* rows) noexcept {
+  const std::uint8_t* plane = span.plane(layer, value, head);
+  const std::size_t dim = span.shape.head_dim;
+  if (span.type == KvType::kInt4) return decode_int4(kernels, value, plane, span.tokens, dim, first, count, rows);
+  const std::size_t row = kv_row_bytes(span.type, dim);
+  for (std::size_t t = 0; t < count; ++t) kernels.kv_decode(kv_format(span.type), plane + (first + t) * row, rows + t * dim, dim);
+}
+
+void encode_plane(const VectorKernels& kernels, KvType type, bool value, const float* rows, std::size_t tokens, std::size_t head_dim,
+                  std::uint8_t* plane) noexcept {
+  if (type == KvType::kInt4) return encode_int4(value, rows, tokens, head_dim, plane);
+  const std::size_t row = kv_row_bytes(type, head_dim);
+  for (std::size_t t = 0; t < tokens; ++t) kernels.kv_encode(kv_format(type), rows + t * head_dim, plane + t * row, head_dim);
+}
+
+}  // namespace gritstone

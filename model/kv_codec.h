@@ -1,0 +1,24 @@
+// Between the planes of a span (base/kv_span.h) and rows of f32: for spans whose type is not that of the live cache.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "base/kv_span.h"
+#include "model/kernels/vector_kernels.h"
+
+namespace gritstone {
+
+// The live format of a KV type. REQUIRES: type != kInt4.
+KvFormat kv_format(KvType type) noexcept;
+
+// rows [count, head_dim] = tokens [first, first + count) of the plane.
+void decode_plane(const VectorKernels& kernels, const KvSpan& span, std::size_t layer, bool value, std::size_t head, std::size_t first,
+                  std::size_t count, float* rows) noexcept;
+
+// Writes a whole plane of `tokens` rows [tokens, head_dim]; `plane` has kv_plane_bytes.
+// int4: the smallest and the largest value of a group become codes 0 and 15; both bounds are rounded to f16 first.
+void encode_plane(const VectorKernels& kernels, KvType type, bool value, const float* rows, std::size_t tokens, std::size_t head_dim,
+                  std::uint8_t* plane) noexcept;
+
+}  // namespace gritstone
