@@ -67,6 +67,11 @@ Statement& Statement::bind(int index, std::int64_t value) {
   return *this;
 }
 
+Statement& Statement::bind_real(int index, double value) {
+  check(sqlite3_bind_double(statement_.get(), index, value));
+  return *this;
+}
+
 Statement& Statement::bind(int index, std::string_view text) {
   // A null pointer would bind NULL, not the empty string.
   const char* data = text.data() == nullptr ? "" : text.data();

@@ -24,6 +24,7 @@ class Statement {
   // Parameters are numbered from 1. Text and blobs are copied. Throws Error(kStorage) out of memory.
   Statement& bind(int index, std::int64_t value);
   Statement& bind(int index, std::string_view text);
+  Statement& bind_real(int index, double value);
   Statement& bind_blob(int index, std::span<const std::uint8_t> bytes);
   Statement& bind_null(int index);
 

@@ -65,6 +65,7 @@ std::vector<std::string> WriteJob::repair(std::string_view collection) {
     Database& database = impl_->database;
     CollectionRow& row = impl_->row(collection);
     std::vector<std::string> removed;
+    impl_->text_removed = true;
     for (const DocumentId id : column(database, "SELECT id FROM documents WHERE collection_id = ?1 ORDER BY path", row.info.id)) {
       if (is_honest(database, id)) continue;
       removed.push_back(path_of(database, id));

@@ -67,7 +67,20 @@ constexpr const char* kVersion1[] = {R"(CREATE TABLE meta(key TEXT PRIMARY KEY, 
          row_hash BLOB NOT NULL,
          vector BLOB NOT NULL))",
                                      R"(CREATE INDEX embeddings_by_collection ON embeddings(collection_id))", nullptr};
-constexpr std::array<const char* const*, 1> kMigrations = {kVersion1};
+// The disk tier of the span cache. Not part of a collection's content: no generation, no row hash; a lost row is a file computed again.
+// collection_id without REFERENCES: rows of a removed collection are dropped together with their files.
+constexpr const char* kVersion2[] = {R"(CREATE TABLE kv_spans(
+         key BLOB PRIMARY KEY,
+         collection_id INTEGER NOT NULL,
+         left_key BLOB,
+         content_hash BLOB,
+         tokens INTEGER NOT NULL,
+         bytes INTEGER NOT NULL,
+         cost REAL NOT NULL,
+         frequency INTEGER NOT NULL,
+         priority REAL NOT NULL) WITHOUT ROWID)",
+                                     R"(CREATE INDEX kv_spans_by_priority ON kv_spans(priority))", nullptr};
+constexpr std::array<const char* const*, 2> kMigrations = {kVersion1, kVersion2};
 static_assert(kMigrations.size() == kSchemaVersion);
 
 std::int64_t pragma(Database& database, const char* name) {

@@ -1,5 +1,6 @@
 // The transaction of a write job and the row operations its functions are made of.
 #include <random>
+#include <utility>
 
 #include "index/sqlite_schema.h"
 #include "index/sqlite_vectors.h"
@@ -67,6 +68,7 @@ void WriteJob::Impl::commit() {
       }
       update_collection_row(database, row);
     }
+    if (text_removed) drop_orphan_spans();
     database.execute("COMMIT");
   } catch (...) {
     try {
@@ -75,9 +77,11 @@ void WriteJob::Impl::commit() {
     }
     touched.clear();
     removed.clear();
+    text_removed = false;
     throw;
   }
   touched.clear();
+  if (std::exchange(text_removed, false)) sweep_span_files();
   for (const std::int64_t id : removed) remove_vector_files(store, id);
   removed.clear();
 }
@@ -109,6 +113,7 @@ DocumentId WriteJob::Impl::insert_document(CollectionRow& row, const DocumentMet
 }
 
 void WriteJob::Impl::delete_document(CollectionRow& row, DocumentId id) {
+  text_removed = true;
   const std::string table = fts_table(row.info.id);
   std::string title;
   bool damaged = false;

@@ -84,6 +84,7 @@ bool WriteJob::remove_collection(std::string_view collection) {
     }
     drop_fts(impl_->database, id);
     impl_->removed.push_back(id);
+    impl_->text_removed = true;
     return true;
   });
 }

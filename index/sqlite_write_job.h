@@ -52,6 +52,11 @@ class WriteJob::Impl {
   // Vectors of the document's chunks by content hash (hex); damaged ones are left out, so that they get computed again.
   std::map<std::string, std::vector<std::uint8_t>> vectors_of(DocumentId id);
 
+  // Rows of spans whose text, collection or left neighbour is gone; in the transaction.
+  void drop_orphan_spans();
+  // Files under kv/ without a row: of dropped spans, of killed writers, half-written ones. After the commit.
+  void sweep_span_files();
+
   std::filesystem::path store;
   WriteLock lock;
   Database database;
@@ -59,6 +64,8 @@ class WriteJob::Impl {
   std::map<std::string, CollectionRow, std::less<>> touched;
   // Removed since the last commit: their files go once the commit is safe.
   std::vector<std::int64_t> removed;
+  // Text was taken out since the last commit: spans may have lost their owner.
+  bool text_removed = false;
 
  private:
   void undo(const std::map<std::string, CollectionRow, std::less<>>& before) noexcept;

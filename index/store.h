@@ -18,6 +18,7 @@
 #include "base/matrix_view.h"
 #include "index/chunker.h"
 #include "index/filter.h"
+#include "index/span_store.h"
 #include "index/vector_index.h"
 
 namespace gritstone {
@@ -138,6 +139,14 @@ class WriteJob {
   std::vector<std::string> repair(std::string_view collection);
   // Writes the FAISS file of the collection's committed vectors and removes older ones. Optional: readers build what is missing.
   void publish_vectors(std::string_view collection);
+  // Keeps KV spans in files (the disk tier of the span cache): commits first, then makes room within `budget` bytes for all collections by
+  // dropping what is least worth keeping (GDSF), then writes the files and records them. Spans that are kept already, whose chunk is gone,
+  // whose left neighbour is not kept, or that are larger than the budget are left out. Returns how many were written.
+  std::size_t put_spans(std::string_view collection, std::span<const SpanPut> spans, std::uint64_t budget);
+  // Counts a use of each span that is kept.
+  void touch_spans(std::span<const SpanKey> keys);
+  // Drops spans until the files of all collections have at most `budget` bytes; 0: all. Returns how many went.
+  std::size_t prune_spans(std::uint64_t budget);
   // Rewrites the full-text index (dropping terms of deleted text) and returns free pages to the file system. Commits first.
   void compact();
 
@@ -211,6 +220,13 @@ class Store {
   Store& operator=(const Store&) = delete;
 
   const std::filesystem::path& path() const noexcept;
+  // Random, fixed for the life of the store.
+  std::string id() const;
+  // Spans kept on disk; of one collection, or of all (nullopt).
+  SpanTierStats span_stats(std::optional<std::int64_t> collection = std::nullopt) const;
+  // Opens every span file and compares it with its checksums; damaged ones are removed (each is a miss). Needs kReadWrite and takes the
+  // write lock. Returns how many were damaged or missing.
+  std::size_t verify_spans() const;
 
   // Throws Error: kLocked naming the process that holds the lock; kInvalidArgument in kRead mode.
   std::unique_ptr<WriteJob> begin_write();

@@ -178,7 +178,7 @@ TEST_P(EngineModes, ProbeReturnsTheProjectionsThatAreStored) {
         const bool value = i >= width;
         float stored;
         std::memcpy(&stored, span.plane(layer, value, i % width / dim) + (t * dim + i % dim) * 4, 4);
-        ASSERT_NEAR(output.probe[t * 2 * width + i], stored, tolerance * (0.1f + std::abs(stored))) << layer << " " << t << " " << i;
+        ASSERT_NEAR(output.probe[t * 2 * width + i], stored, tolerance * (0.3f + std::abs(stored))) << layer << " " << t << " " << i;
       }
     }
   }

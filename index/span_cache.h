@@ -1,0 +1,80 @@
+// KV spans in two tiers: RAM over files. What the engine computed for one question or for indexing is found again here by key.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "index/span_store.h"
+#include "index/store.h"
+
+namespace gritstone {
+
+struct SpanCacheOptions {
+  std::uint64_t ram_bytes = std::uint64_t{1} << 30;
+  std::uint64_t disk_bytes = std::uint64_t{8} << 30;  // over all collections of the store; 0: nothing is written
+};
+
+enum class SpanTier : std::uint8_t { kRam, kDisk };
+
+struct SpanHit {
+  std::shared_ptr<const KvSpan> span;
+  SpanTier tier = SpanTier::kRam;
+  double load_ms = 0;  // mapping and verifying the file
+};
+
+struct SpanCacheStats {
+  std::uint64_t ram_hits = 0, disk_hits = 0, misses = 0;
+  std::uint64_t ram_bytes = 0;
+  std::size_t ram_spans = 0;
+  std::size_t pending = 0;  // spans that flush() has to write
+};
+
+// Thread-safe. A span that was handed out stays valid however the cache changes.
+class SpanCache {
+ public:
+  // Borrows the store, which must outlive the cache.
+  SpanCache(Store& store, const SpanCacheOptions& options) : store_(store), options_(options) {}
+
+  // The span of `key` if its token ids are `ids`. Damage is a miss. A file is opened once; then its pages belong to the RAM tier.
+  std::optional<SpanHit> find(const SpanKey& key, std::span<const std::int32_t> ids);
+
+  // Keeps a span in RAM, and with `collection` also for the disk tier, which flush() writes.
+  void put(SpanPut put, std::optional<std::string> collection);
+
+  // Writes what is pending and records the uses since the last call. Keeps it for the next call if another process is writing to the store
+  // (false). Throws Error(kStorage) on a full disk; what was pending is then dropped.
+  bool flush();
+
+  SpanCacheStats stats() const;
+
+ private:
+  struct Entry {
+    std::shared_ptr<const KvSpan> span;
+    std::vector<std::int32_t> ids;
+    std::uint64_t bytes = 0;
+    std::uint64_t frequency = 0;
+    double cost_seconds = 0;
+    double priority = 0;
+  };
+  void keep_in_ram(const SpanKey& key, Entry entry);
+
+  Store& store_;
+  const SpanCacheOptions options_;
+  mutable std::mutex mutex_;
+  std::map<SpanKey, Entry> ram_;
+  std::uint64_t ram_bytes_ = 0;
+  double clock_ = 0;
+  std::map<std::string, std::vector<SpanPut>> pending_;  // by collection
+  std::uint64_t pending_bytes_ = 0;
+  std::vector<SpanKey> used_;
+  SpanCacheStats stats_;
+};
+
+}  // namespace gritstone

@@ -1,0 +1,388 @@
+// KV spans on disk and in RAM: found by key and ids or not at all, gone with their text, within the budget whatever happens.
+#include "index/span_cache.h"
+
+#include <gtest/gtest.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <csignal>
+#include <cstdlib>
+#include <cstring>
+#include <random>
+#include <set>
+#include <thread>
+
+#include "index/span_file.h"
+#include "tests/base/expect_error.h"
+#include "tests/index/fixtures.h"
+
+namespace gritstone {
+namespace {
+
+using testing::make_chunk;
+using testing::make_meta;
+using testing::TempDir;
+
+std::shared_ptr<const KvSpan> random_span(std::size_t tokens, std::uint64_t seed, KvType type = KvType::kBF16) {
+  auto [span, bytes] = make_kv_span(type, KvShape{3, 2, 16}, tokens);
+  std::mt19937_64 random(seed);
+  for (std::uint8_t& byte : bytes) byte = static_cast<std::uint8_t>(random());
+  return std::make_shared<const KvSpan>(std::move(span));
+}
+
+std::vector<std::int32_t> ids_of(std::size_t tokens, int seed) {
+  std::vector<std::int32_t> ids(tokens);
+  for (std::size_t i = 0; i < tokens; ++i) ids[i] = seed * 1000 + static_cast<int>(i);
+  return ids;
+}
+
+SpanPut make_put(int seed, std::optional<ChunkId> chunk = std::nullopt, std::size_t tokens = 20, double cost = 0.1) {
+  SpanPut put;
+  put.ids = ids_of(tokens, seed);
+  put.key = span_key(SpanScope{}, nullptr, put.ids);
+  put.span = random_span(tokens, static_cast<std::uint64_t>(seed));
+  put.chunk = chunk;
+  put.cost_seconds = cost;
+  return put;
+}
+
+bool same(const KvSpan& a, const KvSpan& b) {
+  return a.type == b.type && a.shape == b.shape && a.tokens == b.tokens && std::ranges::equal(a.bytes, b.bytes);
+}
+
+std::size_t files_under(const std::filesystem::path& directory) {
+  std::size_t n = 0;
+  if (!std::filesystem::exists(directory)) return 0;
+  for (const auto& entry : std::filesystem::recursive_directory_iterator(directory)) n += entry.is_regular_file() ? 1 : 0;
+  return n;
+}
+
+std::uint64_t bytes_under(const std::filesystem::path& directory) {
+  std::uint64_t n = 0;
+  if (!std::filesystem::exists(directory)) return 0;
+  for (const auto& entry : std::filesystem::recursive_directory_iterator(directory)) n += entry.is_regular_file() ? entry.file_size() : 0;
+  return n;
+}
+
+TEST(SpanKey, EveryPartCounts) {
+  SpanScope base;
+  base.model = "m";
+  base.tokenizer = "t";
+  base.numerics = "n";
+  base.salt = "s";
+  const auto ids = ids_of(4, 1);
+  const SpanKey key = span_key(base, nullptr, ids);
+  EXPECT_EQ(span_key(base, nullptr, ids), key);
+  const auto differs = [&](auto&& change) {
+    SpanScope other = base;
+    change(other);
+    EXPECT_NE(span_key(other, nullptr, ids), key);
+  };
+  differs([](SpanScope& s) { s.model = "mt", s.tokenizer = ""; });
+  differs([](SpanScope& s) { s.tokenizer = "u"; });
+  differs([](SpanScope& s) { s.numerics = "o"; });
+  differs([](SpanScope& s) { s.salt = "r"; });
+  differs([](SpanScope& s) { s.type = KvType::kInt8; });
+  differs([](SpanScope& s) { s.bidirectional = true; });
+  EXPECT_NE(span_key(base, &key, ids), key);
+  EXPECT_NE(span_key(base, nullptr, ids_of(4, 2)), key);
+  EXPECT_NE(span_key(base, nullptr, ids_of(3, 1)), key);
+}
+
+class SpanFiles : public ::testing::Test {
+ protected:
+  TempDir dir_;
+  const std::vector<std::int32_t> ids_ = ids_of(20, 7);
+  const SpanKey key_ = span_key(SpanScope{}, nullptr, ids_);
+  const std::filesystem::path path_ = span_file_path(dir_.path(), key_);
+};
+
+TEST_F(SpanFiles, RoundTripOfEveryType) {
+  for (const KvType type : {KvType::kF32, KvType::kBF16, KvType::kInt8, KvType::kInt4}) {
+    const auto span = random_span(20, 1, type);
+    write_span_file(path_, key_, ids_, *span);
+    EXPECT_EQ(std::filesystem::file_size(path_), span_file_bytes(*span));
+    const auto back = open_span_file(path_, key_, ids_);
+    ASSERT_NE(back, nullptr);
+    EXPECT_TRUE(same(*span, *back));
+    EXPECT_TRUE(check_span_file(path_, key_));
+    // The mapping outlives the file.
+    std::filesystem::remove(path_);
+    EXPECT_TRUE(same(*span, *back));
+  }
+  EXPECT_EQ(open_span_file(path_, key_, ids_), nullptr);
+}
+
+TEST_F(SpanFiles, AnotherKeyOrOtherIdsAreAMiss) {
+  write_span_file(path_, key_, ids_, *random_span(20, 1));
+  EXPECT_EQ(open_span_file(path_, span_key(SpanScope{}, &key_, ids_), ids_), nullptr);
+  write_span_file(path_, key_, ids_, *random_span(20, 1));
+  EXPECT_EQ(open_span_file(path_, key_, ids_of(20, 8)), nullptr);
+  EXPECT_FALSE(std::filesystem::exists(path_)) << "what does not match is removed, so that it is written again";
+}
+
+TEST_F(SpanFiles, TwoThousandCorruptionsAreMisses) {
+  const auto span = random_span(20, 1);
+  write_span_file(path_, key_, ids_, *span);
+  const std::string good = [&] {
+    std::ifstream file(path_, std::ios::binary);
+    return std::string(std::istreambuf_iterator<char>(file), {});
+  }();
+  std::mt19937_64 random(5);
+  for (int i = 0; i < 2000; ++i) {
+    std::string bad = good;
+    switch (i % 4) {
+      case 0:
+        bad[random() % bad.size()] ^= static_cast<char>(1 << random() % 8);
+        break;
+      case 1:
+        bad.resize(random() % bad.size());
+        break;
+      case 2: {  // a torn write: the rest is zeros
+        const std::size_t from = random() % bad.size();
+        if (bad.find_first_not_of('\0', from) == std::string::npos) continue;
+        std::fill(bad.begin() + static_cast<std::ptrdiff_t>(from), bad.end(), '\0');
+        break;
+      }
+      default: {  // the header's numbers, whatever they ask for
+        const std::uint64_t value = random() >> random() % 64;
+        const std::size_t at = 8 + 8 * (random() % 11);
+        if (std::memcmp(bad.data() + at, &value, 8) == 0) continue;
+        std::memcpy(bad.data() + at, &value, 8);
+      }
+    }
+    testing::write_file(path_, bad);
+    ASSERT_FALSE(check_span_file(path_, key_)) << i;
+    ASSERT_EQ(open_span_file(path_, key_, ids_), nullptr) << i;
+  }
+}
+
+class SpanStore : public ::testing::Test {
+ protected:
+  SpanStore() {
+    auto job = store_->begin_write();
+    job->create_collection({.name = "notes"});
+    const std::vector<Chunk> two{make_chunk("first text"), make_chunk("second text")};
+    job->put_document("notes", make_meta("a.md"), two);
+    const std::vector<Chunk> shared{make_chunk("second text")};
+    job->put_document("notes", make_meta("b.md"), shared);
+    job->commit();
+  }
+
+  ChunkId chunk(const std::string& path, std::size_t ordinal) {
+    const auto snapshot = store_->snapshot("notes");
+    return snapshot->chunk_at(snapshot->find_document(path)->id, ordinal)->id;
+  }
+  std::size_t put(const std::vector<SpanPut>& puts, std::uint64_t budget = 1 << 30) {
+    return store_->begin_write()->put_spans("notes", puts, budget);
+  }
+  bool kept(const SpanPut& put) { return open_span_file(span_file_path(store_->path(), put.key), put.key, put.ids) != nullptr; }
+  std::size_t files() { return files_under(store_->path() / "kv"); }
+
+  TempDir dir_;
+  std::unique_ptr<Store> store_ = Store::open(dir_ / "store", Store::Mode::kReadWrite);
+};
+
+TEST_F(SpanStore, GoWithTheLastTextThatOwnsThem) {
+  const SpanPut first = make_put(1, chunk("a.md", 0)), second = make_put(2, chunk("a.md", 1)), head = make_put(3);
+  EXPECT_EQ(put({first, second, head}), 3u);
+  EXPECT_EQ(put({first}), 0u) << "kept already";
+  const auto stats = store_->span_stats(store_->find_collection("notes")->id);
+  EXPECT_EQ(stats.spans, 3u);
+  EXPECT_EQ(stats.bytes, bytes_under(store_->path() / "kv"));
+  EXPECT_EQ(store_->span_stats(99).spans, 0u);
+
+  // Edited, but the first passage stays: its span does too.
+  {
+    auto job = store_->begin_write();
+    const std::vector<Chunk> edited{make_chunk("first text"), make_chunk("new text")};
+    job->put_document("notes", make_meta("a.md"), edited);
+    job->commit();
+  }
+  EXPECT_TRUE(kept(first));
+  EXPECT_TRUE(kept(second)) << "b.md has the same passage";
+  {
+    auto job = store_->begin_write();
+    job->remove_document("notes", "b.md");
+    EXPECT_TRUE(kept(second)) << "not before the commit";
+    job->commit();
+  }
+  EXPECT_FALSE(kept(second));
+  EXPECT_TRUE(kept(first));
+  EXPECT_TRUE(kept(head));
+  {
+    auto job = store_->begin_write();
+    job->remove_collection("notes");
+    job->commit();
+  }
+  EXPECT_EQ(files(), 0u);
+  EXPECT_EQ(store_->span_stats().spans, 0u);
+}
+
+TEST_F(SpanStore, ASpanOfTextThatIsGoneIsNotKept) {
+  const ChunkId gone = chunk("b.md", 0);
+  {
+    auto job = store_->begin_write();
+    job->remove_document("notes", "b.md");
+    job->commit();
+  }
+  EXPECT_EQ(put({make_put(1, gone)}), 0u);
+  EXPECT_EQ(files(), 0u);
+  EXPECT_GS_ERROR(store_->begin_write()->put_spans("other", {}, 1), ErrorCode::kNotFound, "other");
+}
+
+TEST_F(SpanStore, NothingStaysBehindAGapInAChain) {
+  SpanPut head = make_put(1), middle = make_put(2), last = make_put(3);
+  middle.left = head.key;
+  last.left = middle.key;
+  EXPECT_EQ(put({middle}), 0u) << "nobody could reach it";
+  EXPECT_EQ(put({head, middle, last}), 3u);
+  std::filesystem::remove(span_file_path(store_->path(), head.key));
+  EXPECT_EQ(store_->verify_spans(), 1u);
+  EXPECT_EQ(files(), 0u);
+}
+
+TEST_F(SpanStore, BudgetKeepsWhatIsWorthMost) {
+  const std::uint64_t size = span_file_bytes(*random_span(20, 1));
+  const SpanPut cheap = make_put(1, std::nullopt, 20, 0.01), used = make_put(2, std::nullopt, 20, 0.01),
+                dear = make_put(3, std::nullopt, 20, 1.0), late = make_put(4, std::nullopt, 20, 0.05);
+  EXPECT_EQ(put({cheap, used, dear}, 3 * size), 3u);
+  for (int i = 0; i < 10; ++i) store_->begin_write()->touch_spans(std::vector<SpanKey>{used.key});
+  EXPECT_EQ(put({late}, 3 * size), 1u);
+  EXPECT_FALSE(kept(cheap));
+  EXPECT_TRUE(kept(used));
+  EXPECT_TRUE(kept(dear));
+  EXPECT_TRUE(kept(late));
+  EXPECT_LE(bytes_under(store_->path() / "kv"), 3 * size);
+  EXPECT_EQ(put({make_put(5)}, size - 1), 0u) << "larger than the budget";
+  EXPECT_EQ(store_->begin_write()->prune_spans(size), 2u);
+  EXPECT_TRUE(kept(dear));
+  EXPECT_EQ(store_->begin_write()->prune_spans(0), 1u);
+  EXPECT_EQ(files(), 0u);
+}
+
+// A writer that is killed at any moment leaves whole spans, no more bytes than the budget, and its half-written files are swept.
+TEST_F(SpanStore, SurvivesAHundredKills) {
+  const std::uint64_t budget = 6 * span_file_bytes(*random_span(20, 1));
+  std::mt19937_64 random(9);
+  std::set<int> seen;
+  store_.reset();
+  for (int round = 0; round < 100; ++round) {
+    const pid_t child = ::fork();
+    if (child == 0) {
+      const auto store = Store::open(dir_ / "store", Store::Mode::kReadWrite);
+      for (int i = 0;; ++i) store->begin_write()->put_spans("notes", std::vector{make_put((round * 7 + i) % 40), make_put(i % 40)}, budget);
+    }
+    ::usleep(static_cast<useconds_t>(random() % 15000));
+    ::kill(child, SIGKILL);
+    int status = 0;
+    ASSERT_EQ(::waitpid(child, &status, 0), child);
+    ASSERT_TRUE(WIFSIGNALED(status));
+    ASSERT_LE(bytes_under(dir_ / "store" / "kv"), budget + span_file_bytes(*random_span(20, 1)) * 2) << "what the kill left half-way";
+    store_ = Store::open(dir_ / "store", Store::Mode::kReadWrite);
+    ASSERT_EQ(store_->verify_spans(), 0u) << "every span that is recorded is whole, round " << round;
+    ASSERT_LE(bytes_under(dir_ / "store" / "kv"), budget);
+    ASSERT_EQ(files(), store_->span_stats().spans) << "nothing half-written is left";
+    for (int i = 0; i < 40; ++i) {
+      const SpanPut expected = make_put(i);
+      if (const auto found = open_span_file(span_file_path(store_->path(), expected.key), expected.key, expected.ids)) {
+        ASSERT_TRUE(same(*found, *expected.span));
+        seen.insert(i);
+      }
+    }
+    store_.reset();
+  }
+  EXPECT_GT(seen.size(), 5u) << "the writers wrote something";
+}
+
+TEST_F(SpanStore, CacheFindsInRamThenOnDisk) {
+  const SpanPut p = make_put(1, chunk("a.md", 0));
+  {
+    SpanCache cache(*store_, {});
+    EXPECT_FALSE(cache.find(p.key, p.ids));
+    cache.put(p, "notes");
+    const auto hit = cache.find(p.key, p.ids);
+    ASSERT_TRUE(hit);
+    EXPECT_EQ(hit->tier, SpanTier::kRam);
+    EXPECT_FALSE(cache.find(p.key, ids_of(20, 2))) << "other ids under this key";
+    EXPECT_EQ(files(), 0u);
+    EXPECT_TRUE(cache.flush());
+    EXPECT_EQ(files(), 1u);
+    EXPECT_EQ(cache.stats().pending, 0u);
+  }
+  SpanCache cache(*store_, {});
+  const auto disk = cache.find(p.key, p.ids);
+  ASSERT_TRUE(disk);
+  EXPECT_EQ(disk->tier, SpanTier::kDisk);
+  EXPECT_TRUE(same(*disk->span, *p.span));
+  EXPECT_EQ(cache.find(p.key, p.ids)->tier, SpanTier::kRam);
+  EXPECT_EQ(cache.stats().disk_hits, 1u);
+  EXPECT_EQ(cache.stats().ram_hits, 1u);
+}
+
+TEST_F(SpanStore, CacheWaitsWhileAnotherWrites) {
+  SpanCache cache(*store_, {});
+  const SpanPut p = make_put(1);
+  cache.put(p, "notes");
+  {
+    const auto other = store_->begin_write();
+    EXPECT_FALSE(cache.flush());
+    EXPECT_EQ(cache.stats().pending, 1u);
+  }
+  EXPECT_TRUE(cache.flush());
+  EXPECT_TRUE(kept(p));
+}
+
+TEST_F(SpanStore, RamTierStaysWithinItsBytes) {
+  SpanCacheOptions options;
+  options.ram_bytes = 3 * random_span(20, 1)->bytes.size();
+  options.disk_bytes = 0;
+  SpanCache cache(*store_, options);
+  const SpanPut dear = make_put(0, std::nullopt, 20, 100.0);
+  cache.put(dear, "notes");
+  for (int i = 1; i < 10; ++i) cache.put(make_put(i), "notes");
+  EXPECT_LE(cache.stats().ram_bytes, options.ram_bytes);
+  EXPECT_EQ(cache.stats().ram_spans, 3u);
+  EXPECT_TRUE(cache.find(dear.key, dear.ids));
+  cache.put(make_put(50, std::nullopt, 200), "notes");  // larger than the tier
+  EXPECT_EQ(cache.stats().ram_spans, 3u);
+  EXPECT_TRUE(cache.flush());
+  EXPECT_EQ(files(), 0u);
+}
+
+TEST_F(SpanStore, FourReadersAndAWriter) {
+  SpanCacheOptions options;
+  options.ram_bytes = 4 * random_span(20, 1)->bytes.size();
+  options.disk_bytes = 12 * span_file_bytes(*random_span(20, 1));
+  SpanCache cache(*store_, options);
+  std::vector<SpanPut> puts;
+  for (int i = 0; i < 16; ++i) puts.push_back(make_put(i));
+  std::atomic<bool> stop{false};
+  std::atomic<int> hits{0};
+  std::vector<std::thread> readers;
+  for (int r = 0; r < 4; ++r) {
+    readers.emplace_back([&, r] {
+      std::mt19937 random(static_cast<unsigned>(r));
+      while (!stop) {
+        const SpanPut& p = puts[random() % puts.size()];
+        if (const auto hit = cache.find(p.key, p.ids)) {
+          if (!same(*hit->span, *p.span)) std::abort();
+          ++hits;
+        }
+      }
+    });
+  }
+  for (int i = 0; i < 60; ++i) {
+    cache.put(puts[static_cast<std::size_t>(i) % puts.size()], "notes");
+    if (i % 5 == 4) {
+      EXPECT_TRUE(cache.flush());
+    }
+  }
+  stop = true;
+  for (std::thread& reader : readers) reader.join();
+  EXPECT_GT(hits, 0);
+}
+
+}  // namespace
+}  // namespace gritstone
