@@ -42,7 +42,8 @@ void json_citations(JsonOutput& json, const AnswerResult& result) {
 void json_timings(JsonOutput& json, const AnswerTimings& t) {
   json.begin_object("timings").field("ttft_ms", t.ttft_ms).field("retrieve_ms", t.retrieve_ms).field("embed_ms", t.embed_ms);
   json.field("bm25_ms", t.bm25_ms).field("vector_ms", t.vector_ms).field("fuse_ms", t.fuse_ms).field("prompt_ms", t.prompt_ms);
-  json.field("queue_ms", t.queue_ms).field("prefill_ms", t.prefill_ms).field("decode_ms", t.decode_ms).field("cite_ms", t.cite_ms);
+  json.field("compose_ms", t.compose_ms).field("queue_ms", t.queue_ms).field("load_ms", t.load_ms);
+  json.field("prefill_ms", t.prefill_ms).field("decode_ms", t.decode_ms).field("cite_ms", t.cite_ms);
   json.field("total_ms", t.total_ms).key("tpot_ms");
   if (t.tpot_ms) {
     json.value(*t.tpot_ms);
@@ -50,6 +51,15 @@ void json_timings(JsonOutput& json, const AnswerTimings& t) {
     json.null();
   }
   json.end_object();
+}
+
+void print_reuse(CliSession& session, const AnswerResult& result) {
+  for (std::size_t i = 0; i < result.reuse.passages.size(); ++i) {
+    const PassageReuse& p = result.reuse.passages[i];
+    session.detail(format("Passage %zu: %zu tokens, %s, %.1f MiB, loaded in %.1f ms, %zu computed again", i + 1, p.tokens,
+                          std::string(span_source_name(p.source)).c_str(), static_cast<double>(p.bytes) / (1 << 20), p.load_ms,
+                          p.recomputed));
+  }
 }
 
 }  // namespace
@@ -106,7 +116,12 @@ void print_answer_json(std::string_view question, const AnswerResult& result) {
   } else {
     json.null();
   }
-  json.end_object().end_object().print();
+  json.begin_array("passages");
+  for (const PassageReuse& passage : result.reuse.passages) {
+    json.begin_object().field("source", span_source_name(passage.source)).field("tokens", passage.tokens);
+    json.field("recomputed", passage.recomputed).field("bytes", passage.bytes).field("load_ms", passage.load_ms).end_object();
+  }
+  json.end_array().end_object().end_object().print();
 }
 
 void print_answer(CliSession& session, const AnswerResult& result, bool shown) {
@@ -133,11 +148,13 @@ void print_answer(CliSession& session, const AnswerResult& result, bool shown) {
                  printable(passage.reason));
   }
   if (result.finish_reason == FinishReason::kLength) session.note("The answer was cut at its longest length; -n allows more");
+  print_reuse(session, result);
   const AnswerTimings& t = result.timings;
   session.note(format(
-      "Time: first token after %.0f ms, all %.0f ms (search %.0f, prompt %.0f, reading %.0f, writing %.0f, citing %.0f); %zu + %zu tokens",
-      t.ttft_ms, t.total_ms, t.retrieve_ms, t.prompt_ms, t.prefill_ms, t.decode_ms, t.cite_ms, result.usage.prompt_tokens,
-      result.usage.completion_tokens));
+      "Time: first token after %.0f ms, all %.0f ms (search %.0f, prompt %.0f, spans %.0f, reading %.0f, writing %.0f, citing %.0f); %zu + "
+      "%zu tokens, %zu of them reused (%s)",
+      t.ttft_ms, t.total_ms, t.retrieve_ms, t.prompt_ms, t.compose_ms + t.load_ms, t.prefill_ms, t.decode_ms, t.cite_ms,
+      result.usage.prompt_tokens, result.usage.completion_tokens, result.reuse.reused_tokens, result.reuse.policy.c_str()));
 }
 
 }  // namespace gritstone

@@ -4,6 +4,7 @@
 
 #include "apps/answer_output.h"
 #include "apps/commands.h"
+#include "apps/reuse_options.h"
 #include "apps/sampling_options.h"
 #include "apps/search_options.h"
 #include "apps/terminal.h"
@@ -19,14 +20,16 @@ struct Options {
   SearchFlags search;
   AnswerOptions answer;
   std::string layout = "docs-first";
-  std::string reuse = "auto";
+  ReuseFlags reuse;
   double timeout = 0;
   bool no_abstain = false;
 };
 
 int run(CliSession& session, const Options& options) {
   validate(options.answer.sampling);
-  const std::shared_ptr<const Snapshot> snapshot = session.store(Store::Mode::kRead).snapshot(session.options.collection);
+  const Store::Mode mode = options.reuse.store_mode(session);
+  Store& store = session.store(mode);
+  const std::shared_ptr<const Snapshot> snapshot = store.snapshot(session.options.collection);
   AnswerOptions request = options.answer;
   request.search = options.search.search_options(session, snapshot->info());
   request.layout = options.layout == "query-first" ? PromptLayout::kQueryFirst : PromptLayout::kDocsFirst;
@@ -39,6 +42,10 @@ int run(CliSession& session, const Options& options) {
   if (options.timeout > 0) {
     request.deadline = std::chrono::steady_clock::now() + std::chrono::microseconds(static_cast<std::int64_t>(options.timeout * 1e6));
   }
+  SpanCache cache(store, options.reuse.cache_options(mode));
+  request.cache = &cache;
+  request.reuse = parse_reuse(options.reuse.policy);
+  request.span_type = options.reuse.span_kv_type();
   AnswerStream stream(session);
   if (!session.options.json && stdout_is_terminal()) request.on_text = [&stream](std::string_view text) { stream.write(text); };
   const AnswerResult result = answer(*snapshot, embedder.get(), parts, options.question, request);
@@ -47,6 +54,7 @@ int run(CliSession& session, const Options& options) {
   } else {
     print_answer(session, result, stream.finish(result));
   }
+  keep_spans(session, cache);
   if (result.damaged_chunks > 0) {
     session.warn(std::to_string(result.damaged_chunks) + " passages are damaged and were left out; see gritstone collection verify");
     return exit_code(ErrorCode::kDamagedData);
@@ -66,9 +74,7 @@ void add_ask_command(CLI::App& app, CliSession& session, CommandTable& table) {
   command->add_option("--layout", options->layout, "Prompt order: docs-first or query-first")
       ->check(CLI::IsMember({"docs-first", "query-first"}))
       ->capture_default_str();
-  command->add_option("--reuse", options->reuse, "Reuse of computed passages: auto or none (both compute everything in this version)")
-      ->check(CLI::IsMember({"auto", "none"}))
-      ->capture_default_str();
+  add_reuse_flags(*command, options->reuse);
   command->add_option("--instruction", options->answer.instruction, "Replaces the built-in instruction to the model");
   command->add_option("--stop", options->answer.stop_strings, "Ends before this text (may be repeated)")->take_all();
   command->add_option("--timeout", options->timeout, "Gives up after so many seconds; 0: never")->check(CLI::NonNegativeNumber);

@@ -41,6 +41,7 @@ class Decoder {
     if (sampled_ == 0) {
       first_token_ = Clock::now();
       queued_seconds_ = output.queued_seconds;
+      load_seconds_ = output.load_seconds;
     }
     const TokenId id = sampler_.sample(std::span(output.logits).last(std::min(vocab_, output.logits.size())));
     ++sampled_;
@@ -66,7 +67,8 @@ class Decoder {
     t.total_ms = milliseconds(last_token_ - start);
     t.ttft_ms = milliseconds(first_token_ - start);
     t.queue_ms = queued_seconds_ * 1e3;
-    t.prefill_ms = std::max(0.0, t.ttft_ms - t.queue_ms);
+    t.load_ms = load_seconds_ * 1e3;
+    t.prefill_ms = std::max(0.0, t.ttft_ms - t.queue_ms - t.load_ms);
     t.decode_ms = t.total_ms - t.ttft_ms;
     if (sampled_ > 1) t.tpot_ms = t.decode_ms / static_cast<double>(sampled_ - 1);
     return result;
@@ -103,6 +105,7 @@ class Decoder {
   std::size_t sampled_ = 0;
   FinishReason finish_reason_ = FinishReason::kLength;
   double queued_seconds_ = 0;
+  double load_seconds_ = 0;
   Clock::time_point first_token_{};
   Clock::time_point last_token_{};
 };
@@ -163,6 +166,7 @@ GenerateResult generate(Engine& engine, const Tokenizer& tokenizer, GenerateRequ
   job.tokens = std::move(request.prompt);
   job.runs = std::move(request.runs);
   job.wants.logits = Wants::Logits::kLast;
+  job.wants.kv = std::move(request.save);
   job.priority = request.priority;
   job.deadline = request.deadline;
   job.cancel = stop.get_token();
@@ -180,8 +184,10 @@ GenerateResult generate(Engine& engine, const Tokenizer& tokenizer, GenerateRequ
     output.wait();
     throw;
   }
-  output.get();
-  return decoder->take(start, prompt_tokens, cached);
+  JobOutput last = output.get();
+  GenerateResult result = decoder->take(start, prompt_tokens, cached);
+  result.saved = std::move(last.kv);
+  return result;
 }
 
 }  // namespace gritstone

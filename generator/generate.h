@@ -19,7 +19,8 @@ namespace gritstone {
 struct GenerateRequest {
   std::vector<TokenId> prompt;   // live tokens; at least one
   std::vector<Segment> context;  // spans computed before, in front of the prompt
-  std::vector<TokenRun> runs;         // as Job::runs
+  std::vector<TokenRun> runs;    // as Job::runs
+  std::vector<Wants::Kv> save;   // states of the prompt to return
   std::size_t max_new_tokens = 256;
   SamplerOptions sampling;
   std::vector<TokenId> stop_ids;          // not part of the text
@@ -44,6 +45,7 @@ struct Usage {
 // Milliseconds. TTFT counts from the call, TPOT = (total - ttft) / (tokens - 1), absent for fewer than two tokens.
 struct GenerateTimings {
   double queue_ms = 0;
+  double load_ms = 0;  // spans of the context into their slots
   double prefill_ms = 0;
   double ttft_ms = 0;
   double decode_ms = 0;
@@ -57,6 +59,7 @@ struct GenerateResult {
   FinishReason finish_reason = FinishReason::kLength;
   Usage usage;
   GenerateTimings timings;
+  std::vector<std::shared_ptr<const KvSpan>> saved;  // in the order of GenerateRequest::save
 };
 
 // Blocks until the text is complete; sampling happens on the engine's thread, so decoding stays in one batch with other jobs.

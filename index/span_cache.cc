@@ -43,7 +43,7 @@ std::optional<SpanHit> SpanCache::find(const SpanKey& key, std::span<const std::
   return SpanHit{std::move(span), SpanTier::kDisk, milliseconds};
 }
 
-void SpanCache::put(SpanPut put, std::optional<std::string> collection) {
+void SpanCache::put(SpanPut put, const std::string& collection) {
   Entry entry;
   entry.span = put.span;
   entry.ids = put.ids;
@@ -53,9 +53,9 @@ void SpanCache::put(SpanPut put, std::optional<std::string> collection) {
   const SpanKey key = put.key;
   const std::lock_guard lock(mutex_);
   // What waits for the disk is memory too: beyond the RAM tier's size it is not worth holding back.
-  if (collection && options_.disk_bytes > 0 && pending_bytes_ + entry.bytes <= std::max(options_.ram_bytes, std::uint64_t{256} << 20)) {
+  if (put.on_disk && options_.disk_bytes > 0 && pending_bytes_ + entry.bytes <= std::max(options_.ram_bytes, std::uint64_t{256} << 20)) {
     pending_bytes_ += entry.bytes;
-    pending_[*collection].push_back(std::move(put));
+    pending_[collection].push_back(std::move(put));
   }
   keep_in_ram(key, std::move(entry));
 }
@@ -83,6 +83,7 @@ bool SpanCache::flush() {
   std::vector<SpanKey> used;
   {
     const std::lock_guard lock(mutex_);
+    if (options_.disk_bytes == 0) used_.clear();
     if (pending_.empty() && used_.empty()) return true;
     pending.swap(pending_);
     used.swap(used_);

@@ -45,14 +45,17 @@ class SpanCache {
   // The span of `key` if its token ids are `ids`. Damage is a miss. A file is opened once; then its pages belong to the RAM tier.
   std::optional<SpanHit> find(const SpanKey& key, std::span<const std::int32_t> ids);
 
-  // Keeps a span in RAM, and with `collection` also for the disk tier, which flush() writes.
-  void put(SpanPut put, std::optional<std::string> collection);
+  // Keeps a span in RAM and, where it wants that, for the disk tier, which flush() writes.
+  void put(SpanPut put, const std::string& collection);
 
   // Writes what is pending and records the uses since the last call. Keeps it for the next call if another process is writing to the store
   // (false). Throws Error(kStorage) on a full disk; what was pending is then dropped.
   bool flush();
 
   SpanCacheStats stats() const;
+
+  // SpanScope::salt of a collection.
+  std::string salt(std::int64_t collection) const { return store_.id() + ":" + std::to_string(collection); }
 
  private:
   struct Entry {

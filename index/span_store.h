@@ -25,6 +25,7 @@ struct SpanPut {
   // prompts); it goes with the collection.
   std::optional<ChunkId> chunk;
   double cost_seconds = 0;  // of computing it again
+  bool on_disk = true;      // false: keep it in RAM only
 };
 
 struct SpanTierStats {

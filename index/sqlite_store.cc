@@ -53,13 +53,14 @@ void create_database_file(const std::filesystem::path& file) {
   ::close(fd);
 }
 
-bool is_current(const std::filesystem::path& store) {
-  if (!std::filesystem::exists(database_file(store))) return false;
+// 0: there is no database.
+std::int64_t schema_version(const std::filesystem::path& store) {
+  if (!std::filesystem::exists(database_file(store))) return 0;
   Database reader(database_file(store), Database::Mode::kReader);
   Statement& s = reader.statement("PRAGMA user_version");
-  const bool current = s.step() && s.integer(0) == kSchemaVersion;
+  const std::int64_t version = s.step() ? s.integer(0) : 0;
   s.reset();
-  return current;
+  return version;
 }
 
 }  // namespace
@@ -118,7 +119,9 @@ Store::~Store() = default;
 std::unique_ptr<Store> Store::open(const std::filesystem::path& path, Mode mode) {
   if (mode == Mode::kReadWrite) create_store_directory(path);
   require_private(path);
-  if (mode == Mode::kReadWrite && !is_current(path)) {
+  const std::int64_t version = schema_version(path);
+  // A reader too brings an older store up to date: it could not read it otherwise.
+  if (version < kSchemaVersion && (mode == Mode::kReadWrite || version > 0)) {
     const WriteLock lock(path);
     create_database_file(database_file(path));
     Database writer(database_file(path), Database::Mode::kWriter);

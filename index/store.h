@@ -212,7 +212,7 @@ class Store {
     kReadWrite,  // created (directory 0700, files 0600) if absent
   };
 
-  // Brings an older schema up to date (kReadWrite; takes the write lock for it). Throws Error: kNotFound (kRead and absent);
+  // Brings an older schema up to date (takes the write lock for it). Throws Error: kNotFound (kRead and absent);
   // kInvalidArgument (directory of another user or writable by others); kDamagedData (not a store, newer schema); kLocked; kStorage.
   static std::unique_ptr<Store> open(const std::filesystem::path& path, Mode mode);
   ~Store();

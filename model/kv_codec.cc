@@ -5,7 +5,9 @@
 #include <cstring>
 #include <vector>
 
+#include "base/error.h"
 #include "model/dtype.h"
+#include "model/kernels/kernel_table.h"
 
 namespace gritstone {
 namespace {
@@ -146,6 +148,34 @@ void encode_plane(const VectorKernels& kernels, KvType type, bool value, const f
   if (type == KvType::kInt4) return encode_int4(value, rows, tokens, head_dim, plane);
   const std::size_t row = kv_row_bytes(type, head_dim);
   for (std::size_t t = 0; t < tokens; ++t) kernels.kv_encode(kv_format(type), rows + t * head_dim, plane + t * row, head_dim);
+}
+
+std::vector<float> span_deviations(const KvSpan& span, std::size_t layer, std::span<const float> fresh) {
+  const std::size_t dim = span.shape.head_dim, width = span.shape.kv_heads * dim;
+  GS_CHECK(fresh.size() == span.tokens * 2 * width);
+  const KernelTable kernels = select_kernels({});
+  std::vector<float> deviations(span.tokens), rows(span.tokens * dim);
+  for (const bool value : {false, true}) {
+    std::vector<double> distance(span.tokens);
+    double magnitude = 0;
+    for (std::size_t head = 0; head < span.shape.kv_heads; ++head) {
+      decode_plane(*kernels.vector, span, layer, value, head, 0, span.tokens, rows.data());
+      for (std::size_t t = 0; t < span.tokens; ++t) {
+        const float* x = fresh.data() + t * 2 * width + (value ? width : 0) + head * dim;
+        float squares = 0, norm = 0;
+        for (std::size_t i = 0; i < dim; ++i) {
+          const float d = x[i] - rows[t * dim + i];
+          squares += d * d;
+          norm += x[i] * x[i];
+        }
+        distance[t] += static_cast<double>(squares);
+        magnitude += static_cast<double>(norm);
+      }
+    }
+    const double mean = magnitude / static_cast<double>(span.tokens);
+    for (std::size_t t = 0; t < span.tokens; ++t) deviations[t] += mean > 0 ? static_cast<float>(distance[t] / mean) : 0.0f;
+  }
+  return deviations;
 }
 
 }  // namespace gritstone

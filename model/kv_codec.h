@@ -3,6 +3,8 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <span>
+#include <vector>
 
 #include "base/kv_span.h"
 #include "model/kernels/vector_kernels.h"
@@ -20,5 +22,10 @@ void decode_plane(const VectorKernels& kernels, const KvSpan& span, std::size_t 
 // int4: the smallest and the largest value of a group become codes 0 and 15; both bounds are rounded to f16 first.
 void encode_plane(const VectorKernels& kernels, KvType type, bool value, const float* rows, std::size_t tokens, std::size_t head_dim,
                   std::uint8_t* plane) noexcept;
+
+// How far the K and V that a span holds for one layer are from others computed for the same tokens (Wants::kv_probe), per token: the sum
+// of both squared distances, each relative to the mean square of its kind in `fresh`.
+//   fresh  [span.tokens, 2 * kv_heads * head_dim]: K, then V
+std::vector<float> span_deviations(const KvSpan& span, std::size_t layer, std::span<const float> fresh);
 
 }  // namespace gritstone

@@ -152,8 +152,25 @@ class Answerer {
   }
 
   GenerateResult generate_answer(const Prompt& prompt) {
+    const Clock::time_point composing = Clock::now();
     GenerateRequest request;
-    request.prompt = prompt.tokens;
+    std::optional<PromptComposer> composer;
+    ComposedPrompt composed;
+    if (options_.cache != nullptr && options_.reuse.kind != ReuseKind::kNone) {
+      std::vector<ChunkId> chunks;
+      for (const std::size_t i : kept_) chunks.push_back(hits_[i].chunk.id);
+      composer.emplace(model_, *options_.cache, snapshot_.info(), ComposerOptions{options_.reuse, options_.span_type, options_.cancel});
+      composed = composer->compose(prompt, chunks);
+      request.prompt = std::move(composed.tokens);
+      request.context = std::move(composed.context);
+      request.runs = std::move(composed.runs);
+      request.save = composed.save;
+      report_reuse(composed);
+    } else {
+      request.prompt = prompt.tokens;
+    }
+    result_.timings.compose_ms = milliseconds_since(composing);
+    const std::size_t live_tokens = request.prompt.size();
     request.max_new_tokens = options_.max_new_tokens;
     request.sampling = options_.sampling;
     request.stop_ids = model_.tokenizer->stop_ids();
@@ -167,12 +184,25 @@ class Answerer {
     AnswerTimings& t = result_.timings;
     t.ttft_ms = before + generated.timings.ttft_ms;
     t.queue_ms = generated.timings.queue_ms;
+    t.load_ms = generated.timings.load_ms;
     t.prefill_ms = generated.timings.prefill_ms;
     t.decode_ms = generated.timings.decode_ms;
     t.tpot_ms = generated.timings.tpot_ms;
+    if (composer) composer->keep(composed, generated.saved, t.prefill_ms / 1e3 / static_cast<double>(live_tokens));
     result_.usage = generated.usage;
+    // Of a chunk that was just computed nothing was cached.
+    if (composer) result_.usage.cached_tokens = composed.reused_tokens;
     result_.finish_reason = generated.finish_reason;
     return generated;
+  }
+
+  void report_reuse(const ComposedPrompt& composed) {
+    ReuseReport& report = result_.reuse;
+    report.policy = reuse_name(options_.reuse);
+    report.reused_tokens = composed.reused_tokens;
+    report.recomputed_tokens = composed.recomputed_tokens;
+    report.bytes = composed.bytes;
+    report.passages = composed.passages;
   }
 
   void cite_answer(const std::string& text) {

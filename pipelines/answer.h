@@ -17,6 +17,7 @@
 #include "generator/prompt_format.h"
 #include "index/store.h"
 #include "pipelines/model_parts.h"
+#include "pipelines/prompt_composer.h"
 #include "retriever/embedder.h"
 #include "retriever/search.h"
 
@@ -31,6 +32,10 @@ struct AnswerOptions {
   std::vector<std::string> stop_strings;
   AbstentionOptions abstention;
   bool abstain = true;  // false: always let the model answer
+  // States computed before. Without a cache everything is computed, whatever the policy.
+  SpanCache* cache = nullptr;
+  ReusePolicy reuse;
+  KvType span_type = KvType::kInt8;  // as ComposerOptions
   // Called on the calling thread: once with what was found, then with text as it is written (markers not yet checked).
   std::function<void(const SearchResult&)> on_retrieved;
   std::function<void(std::string_view)> on_text;
@@ -67,7 +72,8 @@ struct AnswerPassage {
 struct AnswerTimings {
   double ttft_ms = 0;
   double retrieve_ms = 0, embed_ms = 0, bm25_ms = 0, vector_ms = 0, fuse_ms = 0;
-  double prompt_ms = 0, queue_ms = 0, prefill_ms = 0, decode_ms = 0, cite_ms = 0, total_ms = 0;
+  // compose: finding spans, computing missing ones, choosing what to compute again; load: spans into the live cache.
+  double prompt_ms = 0, compose_ms = 0, queue_ms = 0, load_ms = 0, prefill_ms = 0, decode_ms = 0, cite_ms = 0, total_ms = 0;
   std::optional<double> tpot_ms;
 };
 
@@ -77,6 +83,7 @@ struct ReuseReport {
   std::size_t recomputed_tokens = 0;
   std::uint64_t bytes = 0;
   std::optional<std::string> certificate;
+  std::vector<PassageReuse> passages;  // in prompt order
 };
 
 struct AnswerResult {

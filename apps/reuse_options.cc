@@ -1,0 +1,53 @@
+#include "apps/reuse_options.h"
+
+#include <unistd.h>
+
+#include <CLI/CLI.hpp>
+
+#include "base/error.h"
+
+namespace gritstone {
+
+KvType ReuseFlags::span_kv_type() const noexcept {
+  return span_type == "bf16" ? KvType::kBF16 : span_type == "int4" ? KvType::kInt4 : KvType::kInt8;
+}
+
+Store::Mode ReuseFlags::store_mode(CliSession& session) const {
+  const std::filesystem::path database = session.store_path() / "gritstone.db";
+  return policy != "none" && disk_mb > 0 && ::access(database.c_str(), W_OK) == 0 ? Store::Mode::kReadWrite : Store::Mode::kRead;
+}
+
+void add_reuse_flags(CLI::App& command, ReuseFlags& flags) {
+  const char* group = "Reuse of computed passages";
+  command
+      .add_option("--reuse", flags.policy,
+                  "auto, none, exact (same answers as none), chunks (fastest), first=K or blend=R (in between)")
+      ->check([](const std::string& text) {
+        try {
+          parse_reuse(text);
+          return std::string();
+        } catch (const Error& error) {
+          return std::string(error.what());
+        }
+      })
+      ->group(group)
+      ->capture_default_str();
+  command.add_option("--span-type", flags.span_type, "Type passages' states are kept in: bf16, int8 or int4")
+      ->check(CLI::IsMember({"bf16", "int8", "int4"}))
+      ->group(group)
+      ->capture_default_str();
+  command.add_option("--cache-ram", flags.ram_mb, "MiB of memory for kept states")->group(group)->capture_default_str();
+  command.add_option("--cache-disk", flags.disk_mb, "MiB of disk for kept states, over all collections; 0: none")
+      ->group(group)
+      ->capture_default_str();
+}
+
+void keep_spans(CliSession& session, SpanCache& cache) {
+  try {
+    if (!cache.flush()) session.detail("Another process is writing to the store, so new states were not kept");
+  } catch (const Error& error) {
+    session.warn(std::string("states were not kept: ") + error.what());
+  }
+}
+
+}  // namespace gritstone

@@ -1,0 +1,34 @@
+// The options of the span cache, for the commands that answer.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "apps/cli_session.h"
+#include "index/span_cache.h"
+#include "pipelines/reuse_policy.h"
+
+namespace gritstone {
+
+struct ReuseFlags {
+  std::string policy = "auto";
+  std::string span_type = "int8";
+  std::uint64_t ram_mb = 1024;
+  std::uint64_t disk_mb = 8192;
+
+  // mode: what the store was opened in.
+  SpanCacheOptions cache_options(Store::Mode mode) const noexcept {
+    return {ram_mb << 20, mode == Store::Mode::kReadWrite ? disk_mb << 20 : 0};
+  }
+  KvType span_kv_type() const noexcept;
+  // kReadWrite if spans can be kept on disk: a store on a read-only medium still answers.
+  Store::Mode store_mode(CliSession& session) const;
+};
+
+// `flags` must outlive the parse.
+void add_reuse_flags(CLI::App& command, ReuseFlags& flags);
+
+// Writes new spans to disk. A full disk or another writer costs the cache, not the answer: both are only told.
+void keep_spans(CliSession& session, SpanCache& cache);
+
+}  // namespace gritstone

@@ -1,0 +1,91 @@
+// Puts a prompt together from spans of the cache and tokens to compute: what each reuse policy means.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <stop_token>
+#include <string>
+#include <vector>
+
+#include "generator/prompt_format.h"
+#include "index/span_cache.h"
+#include "index/store.h"
+#include "model/engine.h"
+#include "pipelines/model_parts.h"
+#include "pipelines/reuse_policy.h"
+
+namespace gritstone {
+
+enum class SpanSource { kLive, kComputed, kRam, kDisk };
+std::string_view span_source_name(SpanSource source) noexcept;  // "live", "computed", "ram", "disk"
+
+// Where the states of one passage came from.
+struct PassageReuse {
+  SpanSource source = SpanSource::kLive;
+  std::size_t tokens = 0;
+  std::size_t recomputed = 0;  // of them, in their place in the prompt
+  std::uint64_t bytes = 0;     // of the span
+  double load_ms = 0;          // mapping and verifying a file
+};
+
+struct ComposedPrompt {
+  // Of the job: every slot of the prompt belongs to a segment or to a live token, at its own position.
+  std::vector<Segment> context;
+  std::vector<TokenId> tokens;
+  std::vector<TokenRun> runs;
+  // What the job is to save, and under which names; filled in by keep().
+  std::vector<Wants::Kv> save;
+  std::vector<SpanPut> puts;
+
+  std::vector<PassageReuse> passages;
+  std::size_t reused_tokens = 0;      // from the cache
+  std::size_t recomputed_tokens = 0;  // of passages with a span, computed again
+  std::uint64_t bytes = 0;            // of the spans read
+  double compute_ms = 0;              // spans that were missing
+  double select_ms = 0;               // kBlend: finding the tokens that deviate
+};
+
+struct ComposerOptions {
+  ReusePolicy policy;
+  // At rest, of passages' own spans. Spans just computed are rounded alike, so that an answer does not depend on what was cached. Prefixes
+  // (exact) always have the live type.
+  KvType span_type = KvType::kInt8;
+  std::stop_token cancel;
+};
+
+// Borrows everything. One per request; the cache is shared.
+class PromptComposer {
+ public:
+  PromptComposer(const ModelParts& model, SpanCache& cache, const CollectionInfo& collection, const ComposerOptions& options);
+
+  // chunks[i]: the chunk whose passage_text() is passage i of the prompt. Computes the spans that are missing. Throws what the engine throws.
+  ComposedPrompt compose(const Prompt& prompt, std::span<const ChunkId> chunks);
+
+  // Hands the job's saved states to the cache. `saved` in the order of `save`.
+  void keep(ComposedPrompt& composed, std::span<const std::shared_ptr<const KvSpan>> saved, double seconds_per_token);
+
+  // The tokens a passage's own span is computed behind; part of its key.
+  const std::vector<TokenId>& span_head() const noexcept { return span_head_; }
+  SpanKey chunk_key(std::span<const TokenId> passage_tokens) const;
+
+ private:
+  struct Link;
+  std::size_t take_prefix(const Prompt& prompt, std::span<const Link> links, std::span<const ChunkId> chunks, ComposedPrompt& out,
+                          std::vector<SpanPut>& missing);
+  std::vector<std::shared_ptr<const KvSpan>> passage_spans(const Prompt& prompt, std::span<const PromptPiece> passages,
+                                                           std::span<const ChunkId> chunks, ComposedPrompt& out);
+  std::vector<std::vector<bool>> select(const Prompt& prompt, std::span<const PromptPiece> passages,
+                                        std::span<const std::shared_ptr<const KvSpan>> spans, ComposedPrompt& out);
+
+  Engine& engine_;
+  SpanCache& cache_;
+  const std::string collection_;
+  const ComposerOptions options_;
+  SpanScope chunk_scope_, prefix_scope_;
+  std::vector<TokenId> span_head_;
+  SpanKey span_head_key_;
+};
+
+}  // namespace gritstone
