@@ -1,0 +1,234 @@
+// What each reuse policy promises, on a tiny mixture-of-experts model with random weights: real states, real spans, a real store.
+#include "pipelines/prompt_composer.h"
+
+#include <map>
+#include <random>
+
+#include "generator/generate.h"
+#include "tests/base/expect_error.h"
+#include "tests/base/temp_directory.h"
+#include "tests/generator/fake_model.h"
+#include "tests/model/tiny_model.h"
+
+namespace gritstone {
+namespace {
+
+ModelConfig config() {
+  ModelConfig c = tiny_config();
+  c.vocab = ByteTokenizer::kVocab;
+  c.context = 2048;
+  c.chat_template = "<|im_start|>";
+  return c;
+}
+
+class Composing : public ::testing::Test {
+ protected:
+  Composing() {
+    parts_.config = &model_.config();
+    parts_.tokenizer = &tokenizer_;
+    parts_.engine = [this]() -> Engine& { return *engine_; };
+    parts_.hash = [] { return std::string("hash"); };
+    auto job = store_->begin_write();
+    collection_ = job->create_collection({.name = "notes"});
+    std::mt19937 random(3);
+    for (int d = 0; d < 8; ++d) {
+      std::string text = "Passage " + std::to_string(d) + ": ";
+      for (std::size_t n = 60 + random() % 90; n > 0; --n) text += static_cast<char>('a' + random() % 26);
+      texts_.push_back(text);
+      Chunk chunk;
+      chunk.text = text;
+      chunk.span = {0, text.size()};
+      DocumentMeta meta;
+      meta.path = std::to_string(d) + ".txt";
+      const std::vector<Chunk> chunks{chunk};
+      job->put_document("notes", meta, chunks);
+    }
+    job->commit();
+    const auto snapshot = store_->snapshot("notes");
+    for (int d = 0; d < 8; ++d) {
+      chunks_.push_back(snapshot->chunk_at(snapshot->find_document(std::to_string(d) + ".txt")->id, 0)->id);
+    }
+    cache_ = std::make_unique<SpanCache>(*store_, SpanCacheOptions{});
+  }
+
+  struct Answer {
+    std::vector<TokenId> ids;
+    ComposedPrompt composed;  // without the job's part
+  };
+
+  Prompt prompt(const std::string& question, const std::vector<std::size_t>& passages, PromptLayout layout) {
+    std::vector<PromptPassage> given;
+    for (const std::size_t p : passages) given.push_back({"", texts_[p]});
+    return format_.answer(question, given, layout, "Answer.");
+  }
+
+  Answer ask(const std::string& policy, const std::string& question, const std::vector<std::size_t>& passages,
+             PromptLayout layout = PromptLayout::kDocsFirst, KvType type = KvType::kInt8) {
+    std::vector<ChunkId> chunks;
+    for (const std::size_t p : passages) chunks.push_back(chunks_[p]);
+    PromptComposer composer(parts_, *cache_, collection_, {parse_reuse(policy), type, {}});
+    Answer answer;
+    answer.composed = composer.compose(prompt(question, passages, layout), chunks);
+    GenerateRequest request;
+    request.prompt = std::move(answer.composed.tokens);
+    request.context = std::move(answer.composed.context);
+    request.runs = std::move(answer.composed.runs);
+    request.save = answer.composed.save;
+    request.max_new_tokens = 16;
+    request.ignore_stops = true;
+    // A random model repeats its favourite token; sampled with a fixed seed, the tokens depend on every logit.
+    request.sampling.temperature = 1.0;
+    request.sampling.seed = 5;
+    const GenerateResult result = generate(*engine_, tokenizer_, std::move(request));
+    composer.keep(answer.composed, result.saved, 1e-3);
+    answer.ids = result.ids;
+    EXPECT_EQ(result.ids.size(), 16u);
+    return answer;
+  }
+
+  // As a new process: what is on disk, and nothing in RAM.
+  void restart() {
+    EXPECT_TRUE(cache_->flush());
+    cache_ = std::make_unique<SpanCache>(*store_, SpanCacheOptions{});
+  }
+
+  TempDirectory directory_;
+  ByteTokenizer tokenizer_;
+  TinyModel model_{config(), DType::kQ8_0};
+  std::unique_ptr<Engine> engine_ = Engine::create(model_, [] {
+    EngineOptions options;
+    options.kv_slots = 4096;
+    options.threads = 2;
+    return options;
+  }());
+  ModelParts parts_;
+  PromptFormat format_{tokenizer_, PromptStyle::kChatMl};
+  std::unique_ptr<Store> store_ = Store::open(directory_ / "store", Store::Mode::kReadWrite);
+  CollectionInfo collection_;
+  std::vector<std::string> texts_;
+  std::vector<ChunkId> chunks_;
+  std::unique_ptr<SpanCache> cache_;
+};
+
+// 250 questions over passages met before, in both layouts, from RAM and from disk: the same tokens as without reuse, and something reused in
+// every one.
+TEST_F(Composing, ExactGivesTheAnswersOfNone) {
+  std::mt19937 random(11);
+  std::vector<std::vector<std::size_t>> prefixes;
+  for (int i = 0; i < 10; ++i) prefixes.push_back({random() % 8, 0, 0});
+  for (auto& p : prefixes) {
+    p[1] = (p[0] + 1 + random() % 3) % 8;
+    p[2] = (p[1] + 1 + random() % 3) % 8;
+    if (p[2] == p[0]) p[2] = (p[2] + 1) % 8 == p[1] ? (p[2] + 2) % 8 : (p[2] + 1) % 8;
+    ask("exact", "first", p);
+  }
+  for (int i = 0; i < 250; ++i) {
+    std::vector<std::size_t> passages = prefixes[random() % prefixes.size()];
+    if (random() % 2 == 0) passages.pop_back();
+    if (random() % 3 == 0) passages.push_back((passages.back() + 4) % 8);
+    const std::string question = "question " + std::to_string(random());
+    if (i % 25 == 0) restart();
+    const Answer exact = ask("exact", question, passages);
+    ASSERT_EQ(exact.ids, ask("none", question, passages).ids) << i;
+    ASSERT_GT(exact.composed.reused_tokens, texts_[passages[0]].size()) << "head and the first passage at least";
+  }
+}
+
+TEST_F(Composing, ExactInQueryFirstLayoutReusesTheQuestionInThisProcessOnly) {
+  const std::vector<std::size_t> passages = {1, 2, 3};
+  const auto layout = PromptLayout::kQueryFirst;
+  const Answer none = ask("none", "who?", passages, layout);
+  EXPECT_EQ(ask("exact", "who?", passages, layout).composed.reused_tokens, 0u);
+  const Answer again = ask("exact", "who?", {1, 2, 4}, layout);
+  EXPECT_GT(again.composed.reused_tokens, texts_[1].size() + texts_[2].size());
+  EXPECT_EQ(ask("exact", "who?", passages, layout).ids, none.ids);
+  EXPECT_EQ(ask("exact", "what?", passages, layout).composed.reused_tokens, 0u);
+  restart();
+  EXPECT_EQ(ask("exact", "who?", passages, layout).composed.reused_tokens, 0u) << "questions are not written to disk";
+  EXPECT_EQ(store_->span_stats().spans, 0u);
+}
+
+TEST_F(Composing, ChunksAnswerTheSameWhateverWasCached) {
+  for (const KvType type : {KvType::kBF16, KvType::kInt8, KvType::kInt4}) {
+    for (const PromptLayout layout : {PromptLayout::kDocsFirst, PromptLayout::kQueryFirst}) {
+      cache_ = std::make_unique<SpanCache>(*store_, SpanCacheOptions{});
+      store_->begin_write()->prune_spans(0);
+      for (const std::string& policy : {std::string("chunks"), std::string("first=7"), std::string("blend=0.3")}) {
+        const Answer computed = ask(policy, "who?", {1, 2, 3}, layout, type);
+        const Answer ram = ask(policy, "who?", {1, 2, 3}, layout, type);
+        EXPECT_EQ(ram.composed.passages[0].source, SpanSource::kRam);
+        restart();
+        const Answer disk = ask(policy, "who?", {1, 2, 3}, layout, type);
+        EXPECT_EQ(disk.composed.passages[2].source, SpanSource::kDisk);
+        EXPECT_GT(disk.composed.reused_tokens, (texts_[1].size() + texts_[2].size() + texts_[3].size()) / 2);
+        EXPECT_EQ(computed.ids, ram.ids);
+        EXPECT_EQ(computed.ids, disk.ids);
+      }
+      // Any order, any subset.
+      const Answer other = ask("chunks", "when?", {3, 1}, layout, type);
+      EXPECT_EQ(other.composed.passages[0].source, SpanSource::kRam);
+      EXPECT_EQ(other.composed.passages[1].source, SpanSource::kRam);
+      EXPECT_EQ(other.composed.compute_ms, 0.0);
+    }
+  }
+}
+
+TEST_F(Composing, ComputingEverythingAgainIsNoReuse) {
+  const std::vector<std::size_t> passages = {4, 5, 6};
+  const std::vector<TokenId> none = ask("none", "who?", passages).ids;
+  const Answer blend = ask("blend=1", "who?", passages);
+  EXPECT_EQ(blend.ids, none);
+  EXPECT_EQ(blend.composed.recomputed_tokens, texts_[4].size() + texts_[5].size() + texts_[6].size());
+  EXPECT_EQ(ask("first=1000", "who?", passages).ids, none);
+  EXPECT_NE(ask("chunks", "who?", passages).ids, none) << "a random model should notice that passages do not see each other";
+}
+
+TEST_F(Composing, RecomputesAsMuchAsAskedForAndWhereItMatters) {
+  const Answer first = ask("first=5", "who?", {0, 1});
+  EXPECT_EQ(first.composed.passages[0].recomputed, 5u);
+  EXPECT_EQ(first.composed.passages[1].recomputed, 5u);
+  const Answer blend = ask("blend=0.2", "who?", {0, 1, 2, 3});
+  std::size_t tokens = 0, recomputed = 0;
+  for (const PassageReuse& p : blend.composed.passages) {
+    tokens += p.tokens;
+    recomputed += p.recomputed;
+  }
+  EXPECT_NEAR(static_cast<double>(recomputed), 0.2 * static_cast<double>(tokens), 1.0);
+  EXPECT_EQ(recomputed, blend.composed.recomputed_tokens);
+}
+
+TEST_F(Composing, AnotherCollectionModelOrTypeSharesNothing) {
+  ask("chunks", "who?", {1});
+  const PromptComposer mine(parts_, *cache_, collection_, {parse_reuse("chunks"), KvType::kInt8, {}});
+  const std::vector<TokenId> ids = tokenizer_.encode(texts_[1]);
+  EXPECT_TRUE(cache_->find(mine.chunk_key(ids), ids));
+  CollectionInfo other = collection_;
+  other.id += 1;
+  EXPECT_NE(PromptComposer(parts_, *cache_, other, {parse_reuse("chunks"), KvType::kInt8, {}}).chunk_key(ids), mine.chunk_key(ids));
+  EXPECT_NE(PromptComposer(parts_, *cache_, collection_, {parse_reuse("chunks"), KvType::kInt4, {}}).chunk_key(ids), mine.chunk_key(ids));
+  ModelParts newer = parts_;
+  newer.hash = [] { return std::string("other"); };
+  EXPECT_NE(PromptComposer(newer, *cache_, collection_, {parse_reuse("chunks"), KvType::kInt8, {}}).chunk_key(ids), mine.chunk_key(ids));
+}
+
+TEST_F(Composing, SpansGoWithTheirDocument) {
+  ask("chunks", "who?", {1, 2});
+  ask("exact", "who?", {1, 2});
+  restart();
+  EXPECT_EQ(store_->span_stats(collection_.id).spans, 5u) << "two passages, the head and two links";
+  auto job = store_->begin_write();
+  job->remove_document("notes", "1.txt");
+  job->commit();
+  EXPECT_EQ(store_->span_stats(collection_.id).spans, 2u) << "the other passage and the head; the second link stood behind the first";
+}
+
+TEST(ReusePolicy, NamesRoundTripAndNonsenseIsRefused) {
+  for (const char* name : {"none", "exact", "chunks", "first=4", "blend=0.15", "blend=1"}) EXPECT_EQ(reuse_name(parse_reuse(name)), name);
+  EXPECT_EQ(reuse_name(parse_reuse("auto")), "exact");
+  for (const char* name : {"", "Exact", "first", "first=", "first=0", "first=x", "first=4x", "blend=0", "blend=1.5", "blend=nan", "blend=-1"}) {
+    EXPECT_GS_ERROR(parse_reuse(name), ErrorCode::kInvalidArgument, "expected auto, none");
+  }
+}
+
+}  // namespace
+}  // namespace gritstone
