@@ -89,8 +89,10 @@ void encode_int4(bool value, const float* rows, std::size_t tokens, std::size_t 
   }
 }
 
-void decode_int4(const VectorKernels& kernels, bool value, const std::uint8_t* plane, std::size_t tokens, std::size_t dim,
-                 std::size_t first, std::size_t count, float* rows) noexcept {
+// Calls sink(i, decode) for tokens first + i of the plane; decode(format, out) writes the row's head_dim values as f32 or bf16.
+template <class Sink>
+void for_int4_rows(const VectorKernels& kernels, bool value, const std::uint8_t* plane, std::size_t tokens, std::size_t dim,
+                   std::size_t first, std::size_t count, const Sink& sink) noexcept {
   const Int4Plane layout(value, tokens, dim);
   // Copied out: a plane need not lie on an even address.
   const auto parameters = [&](std::size_t from, std::size_t n, std::vector<float>& scale, std::vector<float>& min) {
@@ -107,7 +109,9 @@ void decode_int4(const VectorKernels& kernels, bool value, const std::uint8_t* p
   const std::uint8_t* codes = plane + layout.codes() + first * layout.row_bytes;
   if (value) {
     parameters(first, count, scale, min);
-    for (std::size_t t = 0; t < count; ++t) kernels.int4_row(codes + t * layout.row_bytes, scale[t], min[t], rows + t * dim, dim);
+    for (std::size_t t = 0; t < count; ++t) {
+      sink(t, [&](KvFormat format, void* out) { kernels.int4_row(codes + t * layout.row_bytes, scale[t], min[t], format, out, dim); });
+    }
     return;
   }
   const std::size_t groups = int4_groups(tokens);
@@ -115,7 +119,11 @@ void decode_int4(const VectorKernels& kernels, bool value, const std::uint8_t* p
     const std::size_t g = group_of(first + t, groups);
     const std::size_t end = std::min(group_end(g, groups, tokens) - first, count);
     parameters(g * dim, dim, scale, min);
-    for (; t < end; ++t) kernels.int4_columns(codes + t * layout.row_bytes, scale.data(), min.data(), rows + t * dim, dim);
+    for (; t < end; ++t) {
+      sink(t, [&](KvFormat format, void* out) {
+        kernels.int4_columns(codes + t * layout.row_bytes, scale.data(), min.data(), format, out, dim);
+      });
+    }
   }
 }
 
@@ -138,9 +146,38 @@ void decode_plane(const VectorKernels& kernels, const KvSpan& span, std::size_t 
                   std::size_t count, float* rows) noexcept {
   const std::uint8_t* plane = span.plane(layer, value, head);
   const std::size_t dim = span.shape.head_dim;
-  if (span.type == KvType::kInt4) return decode_int4(kernels, value, plane, span.tokens, dim, first, count, rows);
+  if (span.type == KvType::kInt4) {
+    return for_int4_rows(kernels, value, plane, span.tokens, dim, first, count,
+                         [&](std::size_t t, auto&& decode) { decode(KvFormat::kF32, rows + t * dim); });
+  }
   const std::size_t row = kv_row_bytes(span.type, dim);
   for (std::size_t t = 0; t < count; ++t) kernels.kv_decode(kv_format(span.type), plane + (first + t) * row, rows + t * dim, dim);
+}
+
+void convert_plane(const VectorKernels& kernels, const KvSpan& span, std::size_t layer, bool value, std::size_t head, std::size_t first,
+                   std::size_t count, KvType live, std::uint8_t* out) noexcept {
+  const std::uint8_t* plane = span.plane(layer, value, head);
+  const std::size_t dim = span.shape.head_dim, from_row = kv_row_bytes(span.type, dim), to_row = kv_row_bytes(live, dim);
+  if (span.type == live) {
+    std::memcpy(out, plane + first * from_row, count * from_row);
+    return;
+  }
+  if (span.type == KvType::kInt8 && live == KvType::kBF16) return kernels.int8_to_bf16(plane + first * from_row, out, count, dim);
+  // Row by row, so that what lies between decoding and encoding stays in the nearest cache.
+  thread_local std::vector<float> x;
+  x.resize(dim);
+  const auto put = [&](std::size_t t) { kernels.kv_encode(kv_format(live), x.data(), out + t * to_row, dim); };
+  if (span.type == KvType::kInt4) {
+    return for_int4_rows(kernels, value, plane, span.tokens, dim, first, count, [&](std::size_t t, auto&& decode) {
+      if (live == KvType::kBF16) return decode(KvFormat::kBF16, out + t * to_row);
+      decode(KvFormat::kF32, x.data());
+      put(t);
+    });
+  }
+  for (std::size_t t = 0; t < count; ++t) {
+    kernels.kv_decode(kv_format(span.type), plane + (first + t) * from_row, x.data(), dim);
+    put(t);
+  }
 }
 
 void encode_plane(const VectorKernels& kernels, KvType type, bool value, const float* rows, std::size_t tokens, std::size_t head_dim,

@@ -18,6 +18,10 @@ KvFormat kv_format(KvType type) noexcept;
 void decode_plane(const VectorKernels& kernels, const KvSpan& span, std::size_t layer, bool value, std::size_t head, std::size_t first,
                   std::size_t count, float* rows) noexcept;
 
+// The same rows in a live type (not int4), one behind the other.
+void convert_plane(const VectorKernels& kernels, const KvSpan& span, std::size_t layer, bool value, std::size_t head, std::size_t first,
+                   std::size_t count, KvType live, std::uint8_t* out) noexcept;
+
 // Writes a whole plane of `tokens` rows [tokens, head_dim]; `plane` has kv_plane_bytes.
 // int4: the smallest and the largest value of a group become codes 0 and 15; both bounds are rounded to f16 first.
 void encode_plane(const VectorKernels& kernels, KvType type, bool value, const float* rows, std::size_t tokens, std::size_t head_dim,

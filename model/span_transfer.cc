@@ -35,24 +35,12 @@ Plane plane_at(const KvShape& shape, std::size_t index) {
 
 void SpanTransfer::load(const KvSequence& sequence, std::span<const Segment> segments) const {
   const std::size_t planes = shape.layers * 2 * shape.kv_heads;
-  const std::size_t dim = shape.head_dim, row = pool.head_row_bytes();
-  const KvFormat live = kv_format(pool.type());
   // Layer by layer over all segments, so that what is read from a file is touched in file order.
   threads.parallel_for(planes, [&](std::size_t index, std::size_t) {
     const Plane p = plane_at(shape, index);
-    thread_local std::vector<float> rows_f32;
     for (const Segment& s : segments) {
-      const KvSpan& span = *s.span;
-      if (span.type == pool.type()) {
-        const std::uint8_t* from = span.plane(p.layer, p.value, p.head) + s.offset * row;
-        for_page_runs(pool, sequence, p.layer, p.value, p.head, s.slot, s.length,
-                      [&](std::uint8_t* to, std::size_t rows, std::size_t done) { std::memcpy(to, from + done * row, rows * row); });
-        continue;
-      }
-      rows_f32.resize(s.length * dim);
-      decode_plane(kernels, span, p.layer, p.value, p.head, s.offset, s.length, rows_f32.data());
       for_page_runs(pool, sequence, p.layer, p.value, p.head, s.slot, s.length, [&](std::uint8_t* to, std::size_t rows, std::size_t done) {
-        for (std::size_t i = 0; i < rows; ++i) kernels.kv_encode(live, rows_f32.data() + (done + i) * dim, to + i * row, dim);
+        convert_plane(kernels, *s.span, p.layer, p.value, p.head, s.offset + done, rows, pool.type(), to);
       });
     }
   });

@@ -50,9 +50,13 @@ struct VectorKernels {
   // One KV row of a head in the live format, and back (without rotation).
   void (*kv_encode)(KvFormat format, const float* x, std::uint8_t* row, std::size_t n) noexcept = nullptr;
   void (*kv_decode)(KvFormat format, const std::uint8_t* row, float* x, std::size_t n) noexcept = nullptr;
-  // A row of int4 codes (base/kv_span.h): x[i] = min + scale * code, with a pair per column or one for the row.
-  void (*int4_columns)(const std::uint8_t* codes, const float* scale, const float* min, float* x, std::size_t n) noexcept = nullptr;
-  void (*int4_row)(const std::uint8_t* codes, float scale, float min, float* x, std::size_t n) noexcept = nullptr;
+  // `rows` int8 rows of a head as bf16 rows: the same bits as decoding and encoding, without the way through memory.
+  void (*int8_to_bf16)(const std::uint8_t* in, std::uint8_t* out, std::size_t rows, std::size_t n) noexcept = nullptr;
+  // A row of int4 codes (base/kv_span.h): x[i] = min + scale * code, with a pair per column or one for the row. `format`
+  // of the result: kF32 or kBF16.
+  void (*int4_columns)(const std::uint8_t* codes, const float* scale, const float* min, KvFormat format, void* out,
+                       std::size_t n) noexcept = nullptr;
+  void (*int4_row)(const std::uint8_t* codes, float scale, float min, KvFormat format, void* out, std::size_t n) noexcept = nullptr;
   void (*f16_decode)(const std::uint16_t* in, float* x, std::size_t n) noexcept = nullptr;
   void (*attention)(const AttentionTask& task) noexcept = nullptr;
 };

@@ -23,6 +23,14 @@ inline void store_tail(Vec16 v, float* p, std::size_t n) noexcept {
   for (std::size_t i = 0; i < n; ++i) p[i] = lanes[i];
 }
 
+// The first n (at least 1, of at most 16) lanes as bf16.
+inline void store_bf16_tail(Vec16 v, std::uint8_t* p, std::size_t n) noexcept {
+  if (n >= kLanes) return v.store_bf16(reinterpret_cast<std::uint16_t*>(p));
+  std::uint16_t lanes[kLanes];
+  v.store_bf16(lanes);
+  __builtin_memcpy(p, lanes, n * 2);
+}
+
 // e^x within 2 ulp for x in [-87, 88]; clamped outside. Range reduction by ln 2 in two parts, then the Taylor series: its first dropped
 // term is r^8 / 8! < 6e-9 for |r| <= ln(2) / 2.
 inline Vec16 exp(Vec16 x) noexcept {
@@ -125,28 +133,27 @@ void kv_encode(KvFormat format, const float* x, std::uint8_t* row, std::size_t n
     __builtin_memcpy(row, x, n * sizeof(float));
     return;
   }
+  const auto load = [&](std::size_t i) { return i + kLanes <= n ? Vec16::load(x + i) : load_tail(x + i, n - i, 0.0f); };
   if (format == KvFormat::kBF16) {
-    for (std::size_t i = 0; i < n; i += kLanes) {
-      const std::size_t width = n - i < kLanes ? n - i : kLanes;
-      std::uint16_t lanes[kLanes];
-      load_tail(x + i, width, 0.0f).store_bf16(lanes);
-      __builtin_memcpy(row + i * 2, lanes, width * 2);
-    }
+    for (std::size_t i = 0; i < n; i += kLanes) store_bf16_tail(load(i), row + i * 2, n - i);
     return;
   }
   // int8: the scale is max|x| / 127; a row of zeros has scale 0.
   Vec16 top = Vec16::set1(0.0f);
-  for (std::size_t i = 0; i < n; i += kLanes) top = Vec16::max(top, Vec16::abs(load_tail(x + i, n - i < kLanes ? n - i : kLanes, 0.0f)));
+  for (std::size_t i = 0; i < n; i += kLanes) top = Vec16::max(top, Vec16::abs(load(i)));
   const float scale = top.max_lane() / 127.0f;
   const Vec16 inverse = Vec16::set1(scale > 0.0f ? 1.0f / scale : 0.0f);
   __builtin_memcpy(row, &scale, sizeof(scale));
   for (std::size_t i = 0; i < n; i += kLanes) {
-    const std::size_t width = n - i < kLanes ? n - i : kLanes;
     // The quotient may round to just above 127.
-    const Vec16 q = Vec16::max(Vec16::min(load_tail(x + i, width, 0.0f) * inverse, Vec16::set1(127.0f)), Vec16::set1(-127.0f));
+    const Vec16 q = Vec16::max(Vec16::min(load(i) * inverse, Vec16::set1(127.0f)), Vec16::set1(-127.0f));
+    if (i + kLanes <= n) {
+      q.store_i8(reinterpret_cast<std::int8_t*>(row) + sizeof(scale) + i);
+      continue;
+    }
     std::int8_t lanes[kLanes];
     q.store_i8(lanes);
-    __builtin_memcpy(row + sizeof(scale) + i, lanes, width);
+    __builtin_memcpy(row + sizeof(scale) + i, lanes, n - i);
   }
 }
 
@@ -211,6 +218,19 @@ void decode_rotated_row(const std::uint8_t* row, float* x, const float* cos, con
   }
 }
 
+void int8_to_bf16(const std::uint8_t* in, std::uint8_t* out, std::size_t rows, std::size_t n) noexcept {
+  for (std::size_t r = 0; r < rows; ++r, in += sizeof(float) + n, out += 2 * n) {
+    const KvReader<KvFormat::kInt8> reader(in);
+    std::size_t i = 0;
+    for (; i + kLanes <= n; i += kLanes) reader.load(i).store_bf16(reinterpret_cast<std::uint16_t*>(out) + i);
+    if (i < n) {
+      float tail[kLanes] = {};
+      for (std::size_t j = i; j < n; ++j) tail[j - i] = reader.element(j);
+      store_bf16_tail(Vec16::load(tail), out + 2 * i, n - i);
+    }
+  }
+}
+
 void kv_decode(KvFormat format, const std::uint8_t* row, float* x, std::size_t n) noexcept {
   if (format == KvFormat::kF32) decode_row<KvFormat::kF32>(row, x, n);
   if (format == KvFormat::kBF16) decode_row<KvFormat::kBF16>(row, x, n);
@@ -226,22 +246,33 @@ inline void for_int4_columns(const std::uint8_t* codes, std::size_t n, const Col
   }
 }
 
-void int4_columns(const std::uint8_t* codes, const float* scale, const float* min, float* x, std::size_t n) noexcept {
+// Where a row of int4 codes goes: f32 or bf16.
+struct Int4Output {
+  KvFormat format;
+  std::uint8_t* out;
+  std::size_t n;
+  void operator()(Vec16 value, std::size_t i) const noexcept {
+    if (format == KvFormat::kBF16) return store_bf16_tail(value, out + 2 * i, n - i);
+    float* x = reinterpret_cast<float*>(out) + i;
+    i + kLanes <= n ? value.store(x) : store_tail(value, x, n - i);
+  }
+};
+
+void int4_columns(const std::uint8_t* codes, const float* scale, const float* min, KvFormat format, void* out, std::size_t n) noexcept {
+  const Int4Output put{format, static_cast<std::uint8_t*>(out), n};
   for_int4_columns(codes, n, [&](std::size_t i, Vec16 code) {
     if (i + kLanes <= n) {
-      Vec16::fma(code, Vec16::load(scale + i), Vec16::load(min + i)).store(x + i);
+      put(Vec16::fma(code, Vec16::load(scale + i), Vec16::load(min + i)), i);
     } else {
-      store_tail(Vec16::fma(code, load_tail(scale + i, n - i, 0.0f), load_tail(min + i, n - i, 0.0f)), x + i, n - i);
+      put(Vec16::fma(code, load_tail(scale + i, n - i, 0.0f), load_tail(min + i, n - i, 0.0f)), i);
     }
   });
 }
 
-void int4_row(const std::uint8_t* codes, float scale, float min, float* x, std::size_t n) noexcept {
+void int4_row(const std::uint8_t* codes, float scale, float min, KvFormat format, void* out, std::size_t n) noexcept {
   const Vec16 s = Vec16::set1(scale), m = Vec16::set1(min);
-  for_int4_columns(codes, n, [&](std::size_t i, Vec16 code) {
-    const Vec16 value = Vec16::fma(code, s, m);
-    i + kLanes <= n ? value.store(x + i) : store_tail(value, x + i, n - i);
-  });
+  const Int4Output put{format, static_cast<std::uint8_t*>(out), n};
+  for_int4_columns(codes, n, [&](std::size_t i, Vec16 code) { put(Vec16::fma(code, s, m), i); });
 }
 
 void f16_decode(const std::uint16_t* in, float* x, std::size_t n) noexcept {
@@ -375,8 +406,8 @@ void attention(const AttentionTask& task) noexcept {
   if (task.format == KvFormat::kInt8) attention_typed<KvFormat::kInt8>(task);
 }
 
-constexpr VectorKernels kTable{rms_norm,  silu_mul,  add,          add_scaled, softmax,    rope,
-                               kv_encode, kv_decode, int4_columns, int4_row,   f16_decode, attention};
+constexpr VectorKernels kTable{rms_norm,  silu_mul,     add,          add_scaled, softmax,    rope,     kv_encode,
+                               kv_decode, int8_to_bf16, int4_columns, int4_row,   f16_decode, attention};
 
 }  // namespace
 

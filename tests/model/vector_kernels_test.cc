@@ -135,6 +135,21 @@ TEST_P(VectorKernelTest, KvRoundTrip) {
   }
 }
 
+TEST_P(VectorKernelTest, Int8ToBf16EqualsDecodingAndEncoding) {
+  for (const std::size_t n : {8u, 16u, 24u, 64u, 100u, 128u}) {
+    const std::size_t rows = 5, in_row = row_bytes_of(KvFormat::kInt8, n), out_row = row_bytes_of(KvFormat::kBF16, n);
+    std::vector<std::uint8_t> in(rows * in_row), out(rows * out_row), expected(out.size());
+    for (std::size_t r = 0; r < rows; ++r) {
+      std::vector<float> x = random_floats(n, n + r);
+      scalar_.kv_encode(KvFormat::kInt8, x.data(), in.data() + r * in_row, n);
+      scalar_.kv_decode(KvFormat::kInt8, in.data() + r * in_row, x.data(), n);
+      scalar_.kv_encode(KvFormat::kBF16, x.data(), expected.data() + r * out_row, n);
+    }
+    k_.int8_to_bf16(in.data(), out.data(), rows, n);
+    EXPECT_EQ(out, expected) << n;
+  }
+}
+
 // A sequence of random KV rows, and attention over it by definition.
 struct AttentionCase {
   KvFormat format;
