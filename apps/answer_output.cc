@@ -107,6 +107,8 @@ void print_answer_json(std::string_view question, const AnswerResult& result) {
   json.field("prompt_tokens", result.usage.prompt_tokens).field("completion_tokens", result.usage.completion_tokens);
   json.field("cached_tokens", result.usage.cached_tokens);
   json.field("total_tokens", result.usage.prompt_tokens + result.usage.completion_tokens).end_object();
+  json.begin_object("drafts").field("steps", result.drafts.steps).field("proposed", result.drafts.proposed);
+  json.field("accepted", result.drafts.accepted).end_object();
   json.field("generation", result.generation).field("damaged_chunks", result.damaged_chunks);
   json_timings(json, result.timings);
   json.begin_object("reuse").field("policy", result.reuse.policy).field("reused_tokens", result.reuse.reused_tokens);
@@ -149,6 +151,10 @@ void print_answer(CliSession& session, const AnswerResult& result, bool shown) {
   }
   if (result.finish_reason == FinishReason::kLength) session.note("The answer was cut at its longest length; -n allows more");
   print_reuse(session, result);
+  if (result.drafts.proposed > 0) {
+    session.detail(format("Drafts from the passages: %zu of %zu tokens held, %zu steps", result.drafts.accepted, result.drafts.proposed,
+                          result.drafts.steps));
+  }
   const AnswerTimings& t = result.timings;
   session.note(format(
       "Time: first token after %.0f ms, all %.0f ms (search %.0f, prompt %.0f, spans %.0f, reading %.0f, writing %.0f, citing %.0f); %zu + "

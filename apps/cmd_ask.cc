@@ -23,6 +23,7 @@ struct Options {
   ReuseFlags reuse;
   double timeout = 0;
   bool no_abstain = false;
+  bool no_drafts = false;
 };
 
 int run(CliSession& session, const Options& options) {
@@ -34,6 +35,7 @@ int run(CliSession& session, const Options& options) {
   request.search = options.search.search_options(session, snapshot->info());
   request.layout = options.layout == "query-first" ? PromptLayout::kQueryFirst : PromptLayout::kDocsFirst;
   request.abstain = !options.no_abstain;
+  request.drafts = !options.no_drafts;
   request.cancel = session.stop();
   const ModelParts parts = session.model_parts();
   const std::unique_ptr<GritEmbedder> embedder =
@@ -79,6 +81,7 @@ void add_ask_command(CLI::App& app, CliSession& session, CommandTable& table) {
   command->add_option("--stop", options->answer.stop_strings, "Ends before this text (may be repeated)")->take_all();
   command->add_option("--timeout", options->timeout, "Gives up after so many seconds; 0: never")->check(CLI::NonNegativeNumber);
   command->add_flag("--no-abstain", options->no_abstain, "Lets the model answer even if no passage seems to hold the answer");
+  command->add_flag("--no-drafts", options->no_drafts, "Decodes token by token instead of checking quotes from the passages in batches");
   add_sampling_options(*command, options->answer.sampling);
   session.add_options(*command, CliSession::kEngine | CliSession::kCollection);
   command->footer(

@@ -20,8 +20,7 @@ Store::Mode ReuseFlags::store_mode(CliSession& session) const {
 void add_reuse_flags(CLI::App& command, ReuseFlags& flags) {
   const char* group = "Reuse of computed passages";
   command
-      .add_option("--reuse", flags.policy,
-                  "auto, none, exact (same answers as none), chunks (fastest), first=K or blend=R (in between)")
+      .add_option("--reuse", flags.policy, "auto, none, exact (same answers as none), chunks (fastest), first=K or blend=R (in between)")
       ->check([](const std::string& text) {
         try {
           parse_reuse(text);

@@ -3,9 +3,11 @@
 #include <algorithm>
 #include <condition_variable>
 #include <mutex>
+#include <optional>
 #include <utility>
 
 #include "base/error.h"
+#include "generator/prompt_lookup.h"
 #include "generator/stop_matcher.h"
 
 namespace gritstone {
@@ -33,9 +35,16 @@ class Decoder {
         stop_ids_(request.ignore_stops ? std::vector<TokenId>{} : request.stop_ids),
         max_new_tokens_(request.max_new_tokens),
         vocab_(0),
-        stream_(std::move(stream)) {}
+        stream_(std::move(stream)) {
+    if (!request.draft_source.empty()) lookup_.emplace(request.draft_source);
+  }
 
-  void set_vocab(std::size_t vocab) { vocab_ = vocab; }
+  // prompt: slots in use when the first token is sampled; capacity: slots reserved.
+  void set_shape(std::size_t vocab, std::size_t prompt, std::size_t capacity) {
+    vocab_ = vocab;
+    slots_ = prompt;
+    capacity_ = capacity;
+  }
 
   std::optional<NextTokens> step(const JobOutput& output) {
     if (sampled_ == 0) {
@@ -43,16 +52,32 @@ class Decoder {
       queued_seconds_ = output.queued_seconds;
       load_seconds_ = output.load_seconds;
     }
-    const TokenId id = sampler_.sample(std::span(output.logits).last(std::min(vocab_, output.logits.size())));
-    ++sampled_;
-    if (std::find(stop_ids_.begin(), stop_ids_.end(), id) != stop_ids_.end()) return end(FinishReason::kStop);
-    ids_.push_back(id);
-    // Control tokens have a name, not a text.
-    if (!tokenizer_.is_special(id)) emit(matcher_.feed(tokenizer_.decode(std::span(&id, 1))));
-    if (matcher_.stopped()) return end(FinishReason::kStop);
-    if (sampled_ == max_new_tokens_) return end(FinishReason::kLength);
+    // One row of logits for the token that was certain, one for each draft behind it.
+    std::size_t accepted = 0;
+    const std::size_t vocab = std::min(vocab_, output.logits.size());
+    for (std::size_t row = 0;; ++row) {
+      const TokenId id = sampler_.sample(std::span(output.logits).subspan(row * vocab, vocab));
+      ++sampled_;
+      const bool held = row < draft_.size() && draft_[row] == id;
+      accepted += held ? 1 : 0;
+      if (std::find(stop_ids_.begin(), stop_ids_.end(), id) != stop_ids_.end()) return end(FinishReason::kStop, accepted);
+      ids_.push_back(id);
+      // Control tokens have a name, not a text.
+      if (!tokenizer_.is_special(id)) emit(matcher_.feed(tokenizer_.decode(std::span(&id, 1))));
+      if (matcher_.stopped()) return end(FinishReason::kStop, accepted);
+      if (sampled_ == max_new_tokens_) return end(FinishReason::kLength, accepted);
+      if (!held) break;
+    }
+    count_step(accepted);
     NextTokens next;
-    next.tokens = {id};
+    next.tokens = {ids_.back()};
+    // The slots of drafts that did not hold are given back.
+    slots_ += accepted;
+    next.keep_slots = slots_;
+    draft_ = propose();
+    next.tokens.insert(next.tokens.end(), draft_.begin(), draft_.end());
+    if (!draft_.empty()) next.logits = Wants::Logits::kAll;
+    ++slots_;
     return next;
   }
 
@@ -63,6 +88,7 @@ class Decoder {
     result.ids = std::move(ids_);
     result.finish_reason = finish_reason_;
     result.usage = {prompt_tokens + cached_tokens, sampled_, cached_tokens};
+    result.drafts = counts_;
     GenerateTimings& t = result.timings;
     t.total_ms = milliseconds(last_token_ - start);
     t.ttft_ms = milliseconds(first_token_ - start);
@@ -75,7 +101,8 @@ class Decoder {
   }
 
  private:
-  std::nullopt_t end(FinishReason reason) {
+  std::nullopt_t end(FinishReason reason, std::size_t accepted) {
+    count_step(accepted);
     finish_reason_ = reason;
     emit(matcher_.finish());
     last_token_ = Clock::now();
@@ -83,6 +110,22 @@ class Decoder {
     stream_->done = true;
     stream_->changed.notify_all();
     return std::nullopt;
+  }
+
+  void count_step(std::size_t accepted) {
+    const Clock::time_point now = Clock::now();
+    ++counts_.steps;
+    counts_.proposed += draft_.size();
+    counts_.accepted += accepted;
+    if (counts_.steps > 1) length_.record(draft_.size(), accepted, std::chrono::duration<double>(now - step_begin_).count());
+    step_begin_ = now;
+  }
+
+  std::vector<TokenId> propose() {
+    if (!lookup_) return {};
+    const std::size_t room = std::min(capacity_ - slots_ - 1, max_new_tokens_ - sampled_ - 1);
+    const std::size_t wanted = std::min(length_.next(), room);
+    return lookup_->propose(ids_, wanted);
   }
 
   void emit(const std::string& text) {
@@ -103,6 +146,13 @@ class Decoder {
   std::string text_;
   std::vector<TokenId> ids_;
   std::size_t sampled_ = 0;
+  std::optional<PromptLookup> lookup_;
+  DraftLength length_;
+  std::vector<TokenId> draft_;  // of the running step
+  std::size_t slots_ = 0;       // in use, without the drafts of the running step
+  std::size_t capacity_ = 0;
+  DraftCounts counts_;
+  Clock::time_point step_begin_{};
   FinishReason finish_reason_ = FinishReason::kLength;
   double queued_seconds_ = 0;
   double load_seconds_ = 0;
@@ -157,7 +207,6 @@ GenerateResult generate(Engine& engine, const Tokenizer& tokenizer, GenerateRequ
 
   auto stream = std::make_shared<Stream>();
   auto decoder = std::make_shared<Decoder>(tokenizer, request, stream);
-  decoder->set_vocab(engine.config().vocab);
   std::stop_source stop;
   const std::stop_callback stop_with_caller(request.cancel, [&stop] { stop.request_stop(); });
 
@@ -171,9 +220,10 @@ GenerateResult generate(Engine& engine, const Tokenizer& tokenizer, GenerateRequ
   job.deadline = request.deadline;
   job.cancel = stop.get_token();
   job.max_slots = prompt_tokens + cached + request.max_new_tokens;
-  for (const Segment& segment : job.context) {
-    job.max_slots = std::max(job.max_slots, segment.slot + segment.length + prompt_tokens + request.max_new_tokens);
-  }
+  // Room to check drafts in, as far as the model's context goes.
+  const std::size_t prompt_slots = job.max_slots - request.max_new_tokens;
+  if (!request.draft_source.empty()) job.max_slots = std::min(job.max_slots + DraftLength::kMax, engine.config().context);
+  decoder->set_shape(engine.config().vocab, prompt_slots, job.max_slots);
   job.next = [decoder](const JobOutput& step) { return decoder->step(step); };
 
   std::future<JobOutput> output = engine.submit(std::move(job));

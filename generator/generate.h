@@ -22,6 +22,8 @@ struct GenerateRequest {
   std::vector<TokenRun> runs;    // as Job::runs
   std::vector<Wants::Kv> save;   // states of the prompt to return
   std::size_t max_new_tokens = 256;
+  // Tokens that the text may quote, usually the prompt's: drafts are taken from there. Empty: plain decoding. The text is the same.
+  std::vector<TokenId> draft_source;
   SamplerOptions sampling;
   std::vector<TokenId> stop_ids;          // not part of the text
   std::vector<std::string> stop_strings;  // not part of the text
@@ -42,6 +44,12 @@ struct Usage {
   std::size_t cached_tokens = 0;      // of the prompt, from `context`
 };
 
+struct DraftCounts {
+  std::size_t steps = 0;     // of decoding, the first token's included
+  std::size_t proposed = 0;  // draft tokens checked
+  std::size_t accepted = 0;
+};
+
 // Milliseconds. TTFT counts from the call, TPOT = (total - ttft) / (tokens - 1), absent for fewer than two tokens.
 struct GenerateTimings {
   double queue_ms = 0;
@@ -58,6 +66,7 @@ struct GenerateResult {
   std::vector<TokenId> ids;  // without the stop token
   FinishReason finish_reason = FinishReason::kLength;
   Usage usage;
+  DraftCounts drafts;
   GenerateTimings timings;
   std::vector<std::shared_ptr<const KvSpan>> saved;  // in the order of GenerateRequest::save
 };

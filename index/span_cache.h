@@ -54,8 +54,7 @@ class SpanCache {
 
   SpanCacheStats stats() const;
 
-  // SpanScope::salt of a collection.
-  std::string salt(std::int64_t collection) const { return store_.id() + ":" + std::to_string(collection); }
+  std::string store_id() const { return store_.id(); }
 
  private:
   struct Entry {

@@ -171,6 +171,7 @@ class Answerer {
     }
     result_.timings.compose_ms = milliseconds_since(composing);
     const std::size_t live_tokens = request.prompt.size();
+    if (options_.drafts) request.draft_source = prompt.tokens;
     request.max_new_tokens = options_.max_new_tokens;
     request.sampling = options_.sampling;
     request.stop_ids = model_.tokenizer->stop_ids();
@@ -190,6 +191,7 @@ class Answerer {
     t.tpot_ms = generated.timings.tpot_ms;
     if (composer) composer->keep(composed, generated.saved, t.prefill_ms / 1e3 / static_cast<double>(live_tokens));
     result_.usage = generated.usage;
+    result_.drafts = generated.drafts;
     // Of a chunk that was just computed nothing was cached.
     if (composer) result_.usage.cached_tokens = composed.reused_tokens;
     result_.finish_reason = generated.finish_reason;

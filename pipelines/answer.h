@@ -36,6 +36,7 @@ struct AnswerOptions {
   SpanCache* cache = nullptr;
   ReusePolicy reuse;
   KvType span_type = KvType::kInt8;  // as ComposerOptions
+  bool drafts = true;                // continue quotes from the passages, checked in one batch; the text is the same
   // Called on the calling thread: once with what was found, then with text as it is written (markers not yet checked).
   std::function<void(const SearchResult&)> on_retrieved;
   std::function<void(std::string_view)> on_text;
@@ -100,6 +101,7 @@ struct AnswerResult {
   std::vector<DroppedPassage> dropped;
   FinishReason finish_reason = FinishReason::kStop;
   Usage usage;
+  DraftCounts drafts;
   std::uint64_t generation = 0;  // of the collection that was read
   std::size_t damaged_chunks = 0;
   AnswerTimings timings;

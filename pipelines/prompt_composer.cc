@@ -8,7 +8,6 @@
 
 #include "base/error.h"
 #include "model/kv_codec.h"
-#include "retriever/grit_format.h"
 
 namespace gritstone {
 namespace {
@@ -63,24 +62,11 @@ struct PromptComposer::Link {
 };
 
 PromptComposer::PromptComposer(const ModelParts& model, SpanCache& cache, const CollectionInfo& collection, const ComposerOptions& options)
-    : engine_(model.engine()), cache_(cache), collection_(collection.name), options_(options) {
-  SpanScope scope;
-  scope.model = model.hash();
-  scope.tokenizer = model.tokenizer->fingerprint();
-  scope.numerics = engine_.numerics_id();
-  scope.salt = cache.salt(collection.id);
-  prefix_scope_ = chunk_scope_ = scope;
-  prefix_scope_.type = engine_.options().kv_type;
-  chunk_scope_.type = options.span_type;
-  // The prefix of a document's embedding: with a causal embedder its pass is then also the span's.
-  EmbedTokens empty = format_for_embedding(*model.tokenizer, EmbedOptions{}, TextRole::kDocument, {}, {}, model.config->context);
-  span_head_ = std::move(empty.tokens);
-  span_head_key_ = span_key(chunk_scope_, nullptr, span_head_);
-}
-
-SpanKey PromptComposer::chunk_key(std::span<const TokenId> passage_tokens) const {
-  return span_key(chunk_scope_, &span_head_key_, passage_tokens);
-}
+    : engine_(model.engine()),
+      cache_(cache),
+      collection_(collection.name),
+      options_(options),
+      naming_(model, cache.store_id(), collection, options.span_type) {}
 
 ComposedPrompt PromptComposer::compose(const Prompt& prompt, std::span<const ChunkId> chunks) {
   ComposedPrompt out;
@@ -141,7 +127,7 @@ ComposedPrompt PromptComposer::compose(const Prompt& prompt, std::span<const Chu
   // The missing links are live without a gap, right behind what was found.
   std::size_t live = 0;
   for (SpanPut& put : missing) {
-    out.save.push_back({live, put.ids.size(), prefix_scope_.type});
+    out.save.push_back({live, put.ids.size(), naming_.prefix_type()});
     live += put.ids.size();
     out.puts.push_back(std::move(put));
   }
@@ -156,7 +142,7 @@ std::size_t PromptComposer::take_prefix(const Prompt& prompt, std::span<const Li
   std::optional<SpanKey> left;
   for (const Link& link : links) {
     const std::span<const TokenId> ids = std::span(prompt.tokens).subspan(link.first, link.count);
-    const SpanKey key = span_key(prefix_scope_, left ? &*left : nullptr, ids);
+    const SpanKey key = naming_.prefix(left ? &*left : nullptr, ids);
     const auto hit = missing.empty() ? cache_.find(key, ids) : std::nullopt;
     if (hit) {
       add_segment(out, hit->span, 0, link.count, link.first);
@@ -193,16 +179,16 @@ std::vector<std::shared_ptr<const KvSpan>> PromptComposer::passage_spans(const P
   for (std::size_t p = 0; p < passages.size(); ++p) {
     const std::span<const TokenId> ids = std::span(prompt.tokens).subspan(passages[p].first, passages[p].count);
     PassageReuse& reuse = out.passages[p];
-    if (const auto hit = cache_.find(chunk_key(ids), ids)) {
+    if (const auto hit = cache_.find(naming_.chunk(ids), ids)) {
       spans[p] = hit->span;
       reuse.source = hit->tier == SpanTier::kRam ? SpanSource::kRam : SpanSource::kDisk;
       reuse.load_ms = hit->load_ms;
       out.bytes += hit->span->bytes.size();
     } else {
       Job job;
-      job.tokens = span_head_;
+      job.tokens = naming_.head();
       job.tokens.insert(job.tokens.end(), ids.begin(), ids.end());
-      job.wants.kv = {{span_head_.size(), ids.size(), chunk_scope_.type}};
+      job.wants.kv = {{naming_.head().size(), ids.size(), naming_.chunk_type()}};
       job.cancel = options_.cancel;
       jobs.emplace_back(p, engine_.submit(std::move(job)));
       computed += ids.size();
@@ -215,7 +201,7 @@ std::vector<std::shared_ptr<const KvSpan>> PromptComposer::passage_spans(const P
     const std::size_t p = job.first;
     const std::span<const TokenId> ids = std::span(prompt.tokens).subspan(passages[p].first, passages[p].count);
     SpanPut put;
-    put.key = chunk_key(ids);
+    put.key = naming_.chunk(ids);
     put.ids.assign(ids.begin(), ids.end());
     put.span = spans[p];
     put.chunk = chunks[p];
@@ -239,7 +225,8 @@ std::vector<std::vector<bool>> PromptComposer::select(const Prompt& prompt, std:
   // Layer 0 knows a token alone, so its K and V cannot deviate; layer 1 is the first that has seen the neighbours.
   const std::size_t layer = std::min<std::size_t>(1, engine_.config().layers - 1);
   Job job;
-  job.tokens.assign(prompt.tokens.begin(), prompt.tokens.begin() + static_cast<std::ptrdiff_t>(passages.back().first + passages.back().count));
+  job.tokens.assign(prompt.tokens.begin(),
+                    prompt.tokens.begin() + static_cast<std::ptrdiff_t>(passages.back().first + passages.back().count));
   job.wants.kv_probe = layer;
   job.cancel = options_.cancel;
   const std::vector<float> probe = engine_.run(std::move(job)).probe;

@@ -15,6 +15,7 @@
 #include "model/engine.h"
 #include "pipelines/model_parts.h"
 #include "pipelines/reuse_policy.h"
+#include "pipelines/span_naming.h"
 
 namespace gritstone {
 
@@ -60,15 +61,14 @@ class PromptComposer {
  public:
   PromptComposer(const ModelParts& model, SpanCache& cache, const CollectionInfo& collection, const ComposerOptions& options);
 
-  // chunks[i]: the chunk whose passage_text() is passage i of the prompt. Computes the spans that are missing. Throws what the engine throws.
+  // chunks[i]: the chunk whose passage_text() is passage i of the prompt. Computes the spans that are missing. Throws what the engine
+  // throws.
   ComposedPrompt compose(const Prompt& prompt, std::span<const ChunkId> chunks);
 
   // Hands the job's saved states to the cache. `saved` in the order of `save`.
   void keep(ComposedPrompt& composed, std::span<const std::shared_ptr<const KvSpan>> saved, double seconds_per_token);
 
-  // The tokens a passage's own span is computed behind; part of its key.
-  const std::vector<TokenId>& span_head() const noexcept { return span_head_; }
-  SpanKey chunk_key(std::span<const TokenId> passage_tokens) const;
+  const SpanNaming& naming() const noexcept { return naming_; }
 
  private:
   struct Link;
@@ -83,9 +83,7 @@ class PromptComposer {
   SpanCache& cache_;
   const std::string collection_;
   const ComposerOptions options_;
-  SpanScope chunk_scope_, prefix_scope_;
-  std::vector<TokenId> span_head_;
-  SpanKey span_head_key_;
+  const SpanNaming naming_;
 };
 
 }  // namespace gritstone

@@ -156,14 +156,22 @@ class ScriptedEngine : public Engine {
       }
       output.kv.push_back(std::make_shared<const KvSpan>(std::move(span)));
     }
-    for (std::size_t step = 0;; ++step) {
+    std::size_t prompt = job.tokens.size();
+    for (const Segment& segment : job.context) prompt += segment.length;
+    // Row r of a round says the script's character behind the tokens that are certain and r drafts.
+    for (std::size_t said = 0, rows = 1;;) {
       if (step_ms_ > 0) std::this_thread::sleep_for(std::chrono::milliseconds(step_ms_));
       if (job.cancel.stop_requested()) throw Error(ErrorCode::kCancelled, "the job was cancelled");
       if (!job.next) return output;
-      output.logits.assign(config_.vocab, 0.0f);
-      const TokenId id = step < script_.size() ? static_cast<unsigned char>(script_[step]) : ByteTokenizer::kEos;
-      output.logits[static_cast<std::size_t>(id)] = 10.0f;
-      if (!job.next(output)) return output;
+      output.logits.assign(rows * config_.vocab, 0.0f);
+      for (std::size_t row = 0; row < rows; ++row) {
+        const TokenId id = said + row < script_.size() ? static_cast<unsigned char>(script_[said + row]) : ByteTokenizer::kEos;
+        output.logits[row * config_.vocab + static_cast<std::size_t>(id)] = 10.0f;
+      }
+      const std::optional<NextTokens> next = job.next(output);
+      if (!next) return output;
+      said = next->keep_slots ? *next->keep_slots - prompt + 1 : said + 1;
+      rows = next->logits == Wants::Logits::kAll ? next->tokens.size() : 1;
     }
   }
 

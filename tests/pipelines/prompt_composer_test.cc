@@ -110,8 +110,8 @@ class Composing : public ::testing::Test {
   std::unique_ptr<SpanCache> cache_;
 };
 
-// 250 questions over passages met before, in both layouts, from RAM and from disk: the same tokens as without reuse, and something reused in
-// every one.
+// 250 questions over passages met before, in both layouts, from RAM and from disk: the same tokens as without reuse, and something reused
+// in every one.
 TEST_F(Composing, ExactGivesTheAnswersOfNone) {
   std::mt19937 random(11);
   std::vector<std::vector<std::size_t>> prefixes;
@@ -201,14 +201,17 @@ TEST_F(Composing, AnotherCollectionModelOrTypeSharesNothing) {
   ask("chunks", "who?", {1});
   const PromptComposer mine(parts_, *cache_, collection_, {parse_reuse("chunks"), KvType::kInt8, {}});
   const std::vector<TokenId> ids = tokenizer_.encode(texts_[1]);
-  EXPECT_TRUE(cache_->find(mine.chunk_key(ids), ids));
+  EXPECT_TRUE(cache_->find(mine.naming().chunk(ids), ids));
   CollectionInfo other = collection_;
   other.id += 1;
-  EXPECT_NE(PromptComposer(parts_, *cache_, other, {parse_reuse("chunks"), KvType::kInt8, {}}).chunk_key(ids), mine.chunk_key(ids));
-  EXPECT_NE(PromptComposer(parts_, *cache_, collection_, {parse_reuse("chunks"), KvType::kInt4, {}}).chunk_key(ids), mine.chunk_key(ids));
+  EXPECT_NE(PromptComposer(parts_, *cache_, other, {parse_reuse("chunks"), KvType::kInt8, {}}).naming().chunk(ids),
+            mine.naming().chunk(ids));
+  EXPECT_NE(PromptComposer(parts_, *cache_, collection_, {parse_reuse("chunks"), KvType::kInt4, {}}).naming().chunk(ids),
+            mine.naming().chunk(ids));
   ModelParts newer = parts_;
   newer.hash = [] { return std::string("other"); };
-  EXPECT_NE(PromptComposer(newer, *cache_, collection_, {parse_reuse("chunks"), KvType::kInt8, {}}).chunk_key(ids), mine.chunk_key(ids));
+  EXPECT_NE(PromptComposer(newer, *cache_, collection_, {parse_reuse("chunks"), KvType::kInt8, {}}).naming().chunk(ids),
+            mine.naming().chunk(ids));
 }
 
 TEST_F(Composing, SpansGoWithTheirDocument) {
@@ -225,7 +228,8 @@ TEST_F(Composing, SpansGoWithTheirDocument) {
 TEST(ReusePolicy, NamesRoundTripAndNonsenseIsRefused) {
   for (const char* name : {"none", "exact", "chunks", "first=4", "blend=0.15", "blend=1"}) EXPECT_EQ(reuse_name(parse_reuse(name)), name);
   EXPECT_EQ(reuse_name(parse_reuse("auto")), "exact");
-  for (const char* name : {"", "Exact", "first", "first=", "first=0", "first=x", "first=4x", "blend=0", "blend=1.5", "blend=nan", "blend=-1"}) {
+  for (const char* name :
+       {"", "Exact", "first", "first=", "first=0", "first=x", "first=4x", "blend=0", "blend=1.5", "blend=nan", "blend=-1"}) {
     EXPECT_GS_ERROR(parse_reuse(name), ErrorCode::kInvalidArgument, "expected auto, none");
   }
 }
