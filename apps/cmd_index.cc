@@ -6,10 +6,12 @@
 #include "apps/embed_overrides.h"
 #include "apps/ingest_output.h"
 #include "apps/paths.h"
+#include "apps/reuse_options.h"
 #include "apps/terminal.h"
 #include "base/error.h"
 #include "pipelines/byte_counter.h"
 #include "pipelines/ingest.h"
+#include "pipelines/warm_spans.h"
 
 namespace gritstone {
 namespace {
@@ -22,6 +24,8 @@ struct Options {
   std::uint64_t max_file_mb = 64;
   std::vector<std::string> attributes;
   EmbedFlags embed;
+  std::string kv = "lazy";
+  ReuseFlags reuse;
 };
 
 std::map<std::string, std::string> parse_attributes(const std::vector<std::string>& texts) {
@@ -34,6 +38,19 @@ std::map<std::string, std::string> parse_attributes(const std::vector<std::strin
   return attributes;
 }
 
+// Spans that no embedding pass left behind: of passages embedded before, or by an embedder that is not causal.
+void warm_rest(CliSession& session, const Options& options, const ModelParts& parts) {
+  WarmOptions warm;
+  warm.type = options.reuse.span_kv_type();
+  warm.disk_bytes = options.reuse.disk_mb << 20;
+  warm.stop = session.stop();
+  warm.on_progress = [&session](std::size_t done, std::size_t total) { session.progress().update("spans", done, total, "passages"); };
+  const WarmResult result = warm_spans(session.store(Store::Mode::kReadWrite), session.options.collection, parts, warm);
+  session.progress().clear();
+  session.detail(format("States of passages: %zu computed, %zu known, %zu left out", result.computed, result.known, result.left_out));
+  if (result.left_out > 0) session.note("The disk budget of kept states is full; --cache-disk allows more");
+}
+
 int run(CliSession& session, const Options& options) {
   IngestOptions ingest_options;
   for (const std::string& path : options.paths) ingest_options.paths.push_back(absolute_path(path));
@@ -44,6 +61,8 @@ int run(CliSession& session, const Options& options) {
   ingest_options.dense_now = options.dense == "now";
   ingest_options.embed = options.embed.overrides();
   ingest_options.attributes = parse_attributes(options.attributes);
+  const bool eager = options.kv == "eager" && session.has_model() && ingest_options.dense_now;
+  if (eager) ingest_options.eager_spans = {options.reuse.span_kv_type(), options.reuse.disk_mb << 20};
   report_ingest(session, ingest_options);
 
   const ByteCounter bytes;
@@ -56,6 +75,7 @@ int run(CliSession& session, const Options& options) {
   const TokenCounter& counter = session.has_model() ? static_cast<const TokenCounter&>(session.tokenizer()) : bytes;
   const IngestResult result =
       ingest(session.store(Store::Mode::kReadWrite), counter, session.has_model() ? &parts : nullptr, ingest_options);
+  if (eager) warm_rest(session, options, parts);
   print_ingest(session, result);
   return result.skipped.empty() ? 0 : exit_code(ErrorCode::kPartial);
 }
@@ -70,6 +90,10 @@ void add_index_command(CLI::App& app, CliSession& session, CommandTable& table) 
   command->add_option("--dense", options->dense, "Vectors now, or later (words only until then)")
       ->check(CLI::IsMember({"now", "later"}))
       ->capture_default_str();
+  command->add_option("--kv", options->kv, "Passages' states kept for answering: eager (now) or lazy (with their first use)")
+      ->check(CLI::IsMember({"eager", "lazy"}))
+      ->capture_default_str();
+  add_span_flags(*command, options->reuse);
   command->add_option("--language", options->language, "Of a new collection, for word stems; none: no stemming")->capture_default_str();
   command->add_option("--max-file-mb", options->max_file_mb, "Larger files are skipped")->capture_default_str()->check(CLI::Range(1, 4096));
   command->add_option("--attribute", options->attributes, "KEY=VALUE for --filter, of every document found")->take_all();

@@ -28,6 +28,7 @@ void add_index_command(CLI::App& app, CliSession& session, CommandTable& table);
 void add_search_command(CLI::App& app, CliSession& session, CommandTable& table);
 void add_ask_command(CLI::App& app, CliSession& session, CommandTable& table);
 void add_collection_commands(CLI::App& app, CliSession& session, CommandTable& table);
+void add_cache_commands(CLI::App& app, CliSession& session, CommandTable& table);
 void add_eval_commands(CLI::App& app, CliSession& session, CommandTable& table);
 void add_embed_command(CLI::App& app, CliSession& session, CommandTable& table);
 void add_generate_command(CLI::App& app, CliSession& session, CommandTable& table);

@@ -48,6 +48,7 @@ int main(int argc, char** argv) {
   add_search_command(app, session, table);
   add_ask_command(app, session, table);
   add_collection_commands(app, session, table);
+  add_cache_commands(app, session, table);
   add_eval_commands(app, session, table);
   add_embed_command(app, session, table);
   add_generate_command(app, session, table);

@@ -7,6 +7,11 @@
 #include "base/error.h"
 
 namespace gritstone {
+namespace {
+
+constexpr const char* kGroup = "Reuse of computed passages";
+
+}  // namespace
 
 KvType ReuseFlags::span_kv_type() const noexcept {
   return span_type == "bf16" ? KvType::kBF16 : span_type == "int4" ? KvType::kInt4 : KvType::kInt8;
@@ -17,8 +22,17 @@ Store::Mode ReuseFlags::store_mode(CliSession& session) const {
   return policy != "none" && disk_mb > 0 && ::access(database.c_str(), W_OK) == 0 ? Store::Mode::kReadWrite : Store::Mode::kRead;
 }
 
+void add_span_flags(CLI::App& command, ReuseFlags& flags) {
+  command.add_option("--span-type", flags.span_type, "Type passages' states are kept in: bf16, int8 or int4")
+      ->check(CLI::IsMember({"bf16", "int8", "int4"}))
+      ->group(kGroup)
+      ->capture_default_str();
+  command.add_option("--cache-disk", flags.disk_mb, "MiB of disk for kept states, over all collections; 0: none")
+      ->group(kGroup)
+      ->capture_default_str();
+}
+
 void add_reuse_flags(CLI::App& command, ReuseFlags& flags) {
-  const char* group = "Reuse of computed passages";
   command
       .add_option("--reuse", flags.policy, "auto, none, exact (same answers as none), chunks (fastest), first=K or blend=R (in between)")
       ->check([](const std::string& text) {
@@ -29,16 +43,10 @@ void add_reuse_flags(CLI::App& command, ReuseFlags& flags) {
           return std::string(error.what());
         }
       })
-      ->group(group)
+      ->group(kGroup)
       ->capture_default_str();
-  command.add_option("--span-type", flags.span_type, "Type passages' states are kept in: bf16, int8 or int4")
-      ->check(CLI::IsMember({"bf16", "int8", "int4"}))
-      ->group(group)
-      ->capture_default_str();
-  command.add_option("--cache-ram", flags.ram_mb, "MiB of memory for kept states")->group(group)->capture_default_str();
-  command.add_option("--cache-disk", flags.disk_mb, "MiB of disk for kept states, over all collections; 0: none")
-      ->group(group)
-      ->capture_default_str();
+  command.add_option("--cache-ram", flags.ram_mb, "MiB of memory for kept states")->group(kGroup)->capture_default_str();
+  add_span_flags(command, flags);
 }
 
 void keep_spans(CliSession& session, SpanCache& cache) {

@@ -25,7 +25,8 @@ struct ReuseFlags {
   Store::Mode store_mode(CliSession& session) const;
 };
 
-// `flags` must outlive the parse.
+// `flags` must outlive the parse. add_span_flags: only how spans are kept (--span-type, --cache-disk).
+void add_span_flags(CLI::App& command, ReuseFlags& flags);
 void add_reuse_flags(CLI::App& command, ReuseFlags& flags);
 
 // Writes new spans to disk. A full disk or another writer costs the cache, not the answer: both are only told.

@@ -57,6 +57,16 @@ std::optional<std::vector<std::uint8_t>> content_of(Database& database, std::int
   return hash;
 }
 
+SpanTierStats stats_of(Database& database, std::optional<std::int64_t> collection) {
+  Statement& s = database.statement(
+      "SELECT count(*), coalesce(sum(bytes), 0), coalesce(sum(tokens), 0) FROM kv_spans WHERE ?1 < 0 OR collection_id = ?1");
+  s.bind(1, collection.value_or(-1)).step();
+  const SpanTierStats stats{static_cast<std::size_t>(s.integer(0)), static_cast<std::uint64_t>(s.integer(1)),
+                            static_cast<std::uint64_t>(s.integer(2))};
+  s.reset();
+  return stats;
+}
+
 // Drops the least valuable rows until `room` more bytes fit; how many went.
 std::size_t evict(Database& database, std::uint64_t budget, std::uint64_t room) {
   std::size_t gone = 0;
@@ -179,14 +189,11 @@ std::size_t WriteJob::prune_spans(std::uint64_t budget) {
   return gone;
 }
 
+SpanTierStats WriteJob::span_stats() const { return stats_of(impl_->database, std::nullopt); }
+
 SpanTierStats Store::span_stats(std::optional<std::int64_t> collection) const {
   auto reader = impl_->take_reader();
-  Statement& s = reader->statement(
-      "SELECT count(*), coalesce(sum(bytes), 0), coalesce(sum(tokens), 0) FROM kv_spans WHERE ?1 < 0 OR collection_id = ?1");
-  s.bind(1, collection.value_or(-1)).step();
-  const SpanTierStats stats{static_cast<std::size_t>(s.integer(0)), static_cast<std::uint64_t>(s.integer(1)),
-                            static_cast<std::uint64_t>(s.integer(2))};
-  s.reset();
+  const SpanTierStats stats = stats_of(*reader, collection);
   impl_->give_back(std::move(reader));
   return stats;
 }

@@ -145,6 +145,8 @@ class WriteJob {
   std::size_t put_spans(std::string_view collection, std::span<const SpanPut> spans, std::uint64_t budget);
   // Counts a use of each span that is kept.
   void touch_spans(std::span<const SpanKey> keys);
+  // As Store::span_stats(), of all collections.
+  SpanTierStats span_stats() const;
   // Drops spans until the files of all collections have at most `budget` bytes; 0: all. Returns how many went.
   std::size_t prune_spans(std::uint64_t budget);
   // Rewrites the full-text index (dropping terms of deleted text) and returns free pages to the file system. Commits first.

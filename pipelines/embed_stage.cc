@@ -5,6 +5,8 @@
 
 #include "base/error.h"
 #include "generator/sentences.h"
+#include "index/span_file.h"
+#include "pipelines/warm_spans.h"
 #include "retriever/passage_text.h"
 #include "retriever/whitening.h"
 
@@ -12,6 +14,7 @@ namespace gritstone {
 namespace {
 
 constexpr std::size_t kBatch = 64;
+constexpr std::size_t kBatchWithSpans = 8;  // 17 MB a span of OLMoE-1B-7B in int8
 // A mean needs fewer rows than directions do.
 constexpr std::size_t kQuerySample = 256;
 // A commit syncs the disk: often enough that a killed run loses seconds, seldom enough that it costs nothing.
@@ -19,25 +22,34 @@ constexpr auto kCommitEvery = std::chrono::seconds(5);
 
 class Stage {
  public:
-  Stage(WriteJob& job, const std::string& collection, const EmbedStageOptions& options, EmbedStageResult& result)
-      : job_(job), collection_(collection), options_(options), result_(result) {}
+  Stage(WriteJob& job, const std::string& collection, const Tokenizer& tokenizer, const EmbedStageOptions& options,
+        EmbedStageResult& result)
+      : job_(job),
+        collection_(collection),
+        tokenizer_(tokenizer),
+        options_(options),
+        used_(options.spans ? job.span_stats().bytes : 0),
+        result_(result) {}
 
   void set_total(std::size_t total) { total_ = total; }
 
   // Rows of the chunks' texts; `statistics` null: as they come from the model.
   std::vector<float> embed(const GritEmbedder& embedder, std::span<const PendingChunk> chunks) {
     std::vector<float> rows(chunks.size() * embedder.dim());
-    for (std::size_t first = 0; first < chunks.size(); first += kBatch) {
-      const auto part = chunks.subspan(first, std::min(kBatch, chunks.size() - first));
+    for (std::size_t first = 0; first < chunks.size(); first += batch()) {
+      const auto part = chunks.subspan(first, std::min(batch(), chunks.size() - first));
       std::vector<std::string> texts;
       for (const PendingChunk& chunk : part) texts.push_back(passage_text(chunk.heading_path, chunk.text));
       EmbedRequest request;
       request.texts = texts;
       request.bulk = true;
       request.cancel = options_.stop;
+      if (keeps_spans()) request.keep_spans = options_.spans->naming->chunk_type();
+      const auto start = std::chrono::steady_clock::now();
       const EmbedResult done =
           embedder.embed(request, MatrixView<float>(rows.data() + first * embedder.dim(), part.size(), embedder.dim()));
       for (const std::size_t tokens : done.tokens) result_.tokens += tokens;
+      keep(part, done, std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
       result_.chunks += part.size();
       result_.truncated += done.truncated();
       if (options_.on_progress) options_.on_progress(result_.chunks, total_, result_.tokens);
@@ -64,6 +76,9 @@ class Stage {
     return rows;
   }
 
+  std::size_t batch() const { return keeps_spans() ? kBatchWithSpans : kBatch; }
+  bool keeps_spans() const { return options_.spans && !full_; }
+
   void put(std::span<const PendingChunk> chunks, const std::vector<float>& rows, std::size_t dim) {
     std::vector<ChunkId> ids;
     for (const PendingChunk& chunk : chunks) ids.push_back(chunk.id);
@@ -71,9 +86,33 @@ class Stage {
   }
 
  private:
+  void keep(std::span<const PendingChunk> chunks, const EmbedResult& done, double seconds) {
+    if (done.spans.empty()) return;
+    std::size_t tokens = 0;
+    for (const std::size_t n : done.tokens) tokens += n;
+    std::vector<SpanPut> puts;
+    for (std::size_t i = 0; i < chunks.size(); ++i) {
+      SpanPut put;
+      put.ids = passage_tokens(tokenizer_, chunks[i].heading_path, chunks[i].text);
+      // A passage that the embedder cut has no whole span.
+      if (done.cut[i] > 0 || put.ids.size() != done.spans[i]->tokens) continue;
+      put.key = options_.spans->naming->chunk(put.ids);
+      put.span = done.spans[i];
+      put.chunk = chunks[i].id;
+      put.cost_seconds = seconds * static_cast<double>(put.ids.size()) / static_cast<double>(std::max<std::size_t>(1, tokens));
+      used_ += span_file_bytes(*put.span);
+      puts.push_back(std::move(put));
+    }
+    full_ = used_ > options_.spans->disk_bytes;
+    if (!full_) result_.spans += job_.put_spans(collection_, puts, options_.spans->disk_bytes);
+  }
+
   WriteJob& job_;
   const std::string& collection_;
+  const Tokenizer& tokenizer_;
   const EmbedStageOptions& options_;
+  std::uint64_t used_;  // of the disk budget
+  bool full_ = false;
   EmbedStageResult& result_;
   std::size_t total_ = 0;
 };
@@ -112,6 +151,12 @@ bool must_refreeze(const EmbedderManifest& manifest, std::size_t pending, std::s
 
 }  // namespace
 
+bool embedding_makes_spans(const EmbedOptions& options, const ModelConfig& config) {
+  return options.format == EmbedFormat::kGrit && options.attention == Attention::kCausal &&
+         (options.pooling == Pooling::kMean || options.pooling == Pooling::kWeightedMean) &&
+         options.layer.value_or(config.layers) == config.layers;
+}
+
 EmbedStageResult embed_pending(WriteJob& job, const CollectionInfo& collection, const ModelParts& parts, EmbedderManifest& manifest,
                                const EmbedStageOptions& options) {
   EmbedStageResult result;
@@ -122,7 +167,9 @@ EmbedStageResult embed_pending(WriteJob& job, const CollectionInfo& collection, 
     manifest.statistics.reset();
     pending = count_pending(job, collection.name);
   }
-  Stage stage(job, collection.name, options, result);
+  EmbedStageOptions stage_options = options;
+  if (!embedding_makes_spans(manifest.options, *parts.config)) stage_options.spans.reset();
+  Stage stage(job, collection.name, *parts.tokenizer, stage_options, result);
   stage.set_total(pending);
 
   if (manifest.wants_statistics && !manifest.statistics) {
@@ -146,7 +193,7 @@ EmbedStageResult embed_pending(WriteJob& job, const CollectionInfo& collection, 
   auto last_commit = std::chrono::steady_clock::now();
   while (true) {
     // Stored batch by batch, so what is pending shrinks and needs no cursor.
-    const std::vector<PendingChunk> batch = job.pending_embeddings(collection.name, kBatch);
+    const std::vector<PendingChunk> batch = job.pending_embeddings(collection.name, stage.batch());
     if (batch.empty()) break;
     try {
       stage.put(batch, stage.embed(*embedder, batch), embedder->dim());

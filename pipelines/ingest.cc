@@ -233,11 +233,17 @@ class Ingest {
     const Stopwatch timed(result_.seconds.embed);
     EmbedStageOptions stage;
     stage.stop = options_.stop;
+    std::optional<SpanNaming> naming;
+    if (options_.eager_spans) {
+      naming.emplace(*model_, store_.id(), info(), options_.eager_spans->type);
+      stage.spans = SpanKeeping{&*naming, options_.eager_spans->disk_bytes};
+    }
     stage.on_progress = [this](std::size_t done, std::size_t total, std::size_t tokens) {
       report(IngestStage::kEmbed, done, total, tokens);
     };
     const EmbedStageResult done = embed_pending(*job_, info(), *model_, manifest_, stage);
     result_.embedded = done.chunks;
+    result_.spans = done.spans;
     result_.embedded_tokens = done.tokens;
     result_.truncated = done.truncated;
   }

@@ -46,6 +46,12 @@ struct IngestOptions {
   WalkLimits limits;
   bool dense_now = true;  // false: text and BM25 only, vectors later
   EmbedOverrides embed;
+  // Passages' spans are kept from the embedding pass (kv eager); absent: with their first use.
+  struct EagerSpans {
+    KvType type = KvType::kInt8;
+    std::uint64_t disk_bytes = 0;
+  };
+  std::optional<EagerSpans> eager_spans;
   std::map<std::string, std::string> attributes;  // of every document found, for filters
   std::function<void(const IngestProgress&)> on_progress;
   std::function<void(const IngestEstimate&)> on_estimate;
@@ -65,6 +71,7 @@ struct IngestResult {
   std::size_t chunks = 0;            // of added and updated documents
   std::size_t embedded = 0;          // vectors computed in this run
   std::size_t embedded_tokens = 0;
+  std::size_t spans = 0;  // kept in this run
   std::size_t reused_embeddings = 0;
   std::size_t truncated = 0;  // chunks that the embedder's token limit cut
   std::size_t pending = 0;    // chunks still without vector

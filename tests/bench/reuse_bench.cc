@@ -46,7 +46,11 @@ double median(std::vector<double> values) {
 class Bench {
  public:
   explicit Bench(const Options& options)
-      : options_(options), file_(ModelFile::open(options.model)), tokenizer_(file_->tokenizer()), work_(options.work), pool_(options.threads) {
+      : options_(options),
+        file_(ModelFile::open(options.model)),
+        tokenizer_(file_->tokenizer()),
+        work_(options.work),
+        pool_(options.threads) {
     EngineOptions engine;
     engine.threads = options.threads;
     engine.kv_slots = 8192;
@@ -167,7 +171,8 @@ class Bench {
       to_.assign(kBytes, 2);
     }
     const auto start = Clock::now();
-    pool_.parallel_for(kBytes / kPart, [&](std::size_t i, std::size_t) { std::memcpy(to_.data() + i * kPart, from_.data() + i * kPart, kPart); });
+    pool_.parallel_for(kBytes / kPart,
+                       [&](std::size_t i, std::size_t) { std::memcpy(to_.data() + i * kPart, from_.data() + i * kPart, kPart); });
     add("copy GB/s", 2.0 * kBytes / 1e6 / ms_since(start));
     // The disk: one span file that is not in memory, read from front to back.
     const std::vector<std::filesystem::path> files = span_files();
@@ -205,16 +210,20 @@ class Bench {
     const double none = mid("none"), live_ms = mid("live pass"), copy = mid("copy GB/s"), disk = mid("disk GB/s");
     const KvShape shape{file_->config().layers, file_->config().kv_heads, file_->config().head_dim};
     const double page_bytes = static_cast<double>(make_kv_span(engine_->options().kv_type, shape, 1).first.total_bytes());
-    std::printf("%zu passages of %zu tokens (%s spans, %s live cache), a question of %zu, head %zu, labels %zu; %zu rounds, %zu threads, %s.\n\n",
-                options_.passages, options_.tokens, options_.span_type.c_str(), "bf16", options_.question, options_.head, options_.label,
-                options_.rounds, options_.threads, engine_->numerics_id().c_str());
-    std::printf("| policy | first token, ms: median (smallest - largest) | none / it | live tokens | MiB of spans | compose ms | load ms | limit ms | first token / limit |\n");
+    std::printf(
+        "%zu passages of %zu tokens (%s spans, %s live cache), a question of %zu, head %zu, labels %zu; %zu rounds, %zu threads, %s.\n\n",
+        options_.passages, options_.tokens, options_.span_type.c_str(), "bf16", options_.question, options_.head, options_.label,
+        options_.rounds, options_.threads, engine_->numerics_id().c_str());
+    std::printf(
+        "| policy | first token, ms: median (smallest - largest) | none / it | live tokens | MiB of spans | compose ms | load ms | limit "
+        "ms | first token / limit |\n");
     std::printf("| --- | --- | --- | --- | --- | --- | --- | --- | --- |\n");
     for (const char* row : {"none", "exact, 4 of 5", "blend=0.15", "first=16", "chunks, disk", "chunks, RAM"}) {
       const std::string name(row);
       const std::vector<double>& all = samples_.at(name);
-      std::printf("| `%s` | %.0f (%.0f - %.0f) | %.1f | %.0f | %.1f | %.1f | %.1f |", row, mid(name), std::ranges::min(all), std::ranges::max(all),
-                  none / mid(name), mid(name + " live"), mid(name + " bytes") / (1 << 20), mid(name + " compose"), mid(name + " load"));
+      std::printf("| `%s` | %.0f (%.0f - %.0f) | %.1f | %.0f | %.1f | %.1f | %.1f |", row, mid(name), std::ranges::min(all),
+                  std::ranges::max(all), none / mid(name), mid(name + " live"), mid(name + " bytes") / (1 << 20), mid(name + " compose"),
+                  mid(name + " load"));
       if (name.starts_with("chunks")) {
         // One pass over the live tokens, plus the spans' bytes read and the cache's written.
         const double reused = static_cast<double>(options_.passages * options_.tokens + options_.head);
@@ -227,11 +236,13 @@ class Bench {
       }
     }
     const double moved = mid("chunks, RAM bytes") + static_cast<double>(options_.passages * options_.tokens + options_.head) * page_bytes;
-    std::printf("\nLoading spans into the live cache moves %.0f MB (read and written) in %.1f ms: %.1f GB/s, %.0f %% of the %.1f GB/s of a plain copy in the same "
-                "run. Disk, read cold: %.2f GB/s. Bytes a token: %.1f KiB.\n",
-                moved / 1e6, mid("chunks, RAM load"), moved / 1e6 / mid("chunks, RAM load"),
-                100 * moved / 1e6 / mid("chunks, RAM load") / copy, copy, disk,
-                static_cast<double>(make_kv_span(type_, shape, options_.tokens).first.total_bytes()) / static_cast<double>(options_.tokens) / 1024);
+    std::printf(
+        "\nLoading spans into the live cache moves %.0f MB (read and written) in %.1f ms: %.1f GB/s, %.0f %% of the %.1f GB/s of a plain "
+        "copy in the same "
+        "run. Disk, read cold: %.2f GB/s. Bytes a token: %.1f KiB.\n",
+        moved / 1e6, mid("chunks, RAM load"), moved / 1e6 / mid("chunks, RAM load"), 100 * moved / 1e6 / mid("chunks, RAM load") / copy,
+        copy, disk,
+        static_cast<double>(make_kv_span(type_, shape, options_.tokens).first.total_bytes()) / static_cast<double>(options_.tokens) / 1024);
   }
 
   const Options options_;

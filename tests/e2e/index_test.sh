@@ -60,8 +60,46 @@ run 0 ask "When does the last ferry leave in winter?" -n 8 --no-abstain --json
 check '{"answer", "citations", "abstained", "dropped", "usage", "generation", "timings", "reuse"} <= d.keys()'
 check 'd["usage"]["completion_tokens"] <= 8 and d["usage"]["prompt_tokens"] > 20 and d["timings"]["ttft_ms"] > 0'
 check 'any(p["path"].endswith("ferry.md") and "16:45" in p["text"] for p in d["passages"])'
-check 'd["reuse"]["policy"] == "none" and d["reuse"]["certificate"] is None'
+check 'd["reuse"]["policy"] == "exact" and d["reuse"]["reused_tokens"] == 0 and d["reuse"]["certificate"] is None'
 value 'd["answer"]' >one
+# The second process finds the states that the first one left, and they change nothing.
+run 0 ask "When does the last ferry leave in winter?" -n 8 --no-abstain --json
+check 'd["reuse"]["reused_tokens"] > 20 and {p["source"] for p in d["reuse"]["passages"]} == {"disk"}'
+value 'd["answer"]' >two
+same one two
+run 0 ask "When does the last ferry leave in winter?" -n 8 --no-abstain --json --reuse none --no-drafts
+check 'd["reuse"]["policy"] == "none" and d["reuse"]["passages"] == [] and d["drafts"]["proposed"] == 0'
+value 'd["answer"]' >two
+same one two
+for policy in chunks first=4 blend=0.2; do
+  run 0 ask "When does the last ferry leave in winter?" -n 8 --no-abstain --json --reuse $policy
+  value '(d["answer"], d["usage"]["completion_tokens"])' >fresh
+  run 0 ask "When does the last ferry leave in winter?" -n 8 --no-abstain --json --reuse $policy
+  check 'all(p["source"] == "disk" for p in d["reuse"]["passages"]) and d["reuse"]["bytes"] > 0'
+  value '(d["answer"], d["usage"]["completion_tokens"])' >stored
+  same fresh stored
+done
+run 1 ask "When does the last ferry leave?" --reuse blend=2
+says err 'blend=R'
+run 0 cache show --json
+check 'd["spans"] >= 4 and d["bytes"] > 0 and sum(c["spans"] for c in d["collections"]) == d["spans"]'
+run 0 cache warm --json
+check 'd["computed"] + d["known"] == d["chunks"] and d["left_out"] == 0'
+run 0 cache warm --json
+check 'd["computed"] == 0'
+run 0 cache verify --json
+check 'd["ok"] is True'
+span=$(find "$HOME/.local/share/gritstone/kv" -name '*.kv' | head -n 1)
+printf 'x' | dd of="$span" bs=1 seek=5000 conv=notrunc status=none
+run 4 cache verify --json
+check 'd["ok"] is False and d["damaged"] >= 1'
+run 0 cache verify
+run 0 cache prune --to 0
+run 0 cache show --json
+check 'd["spans"] == 0 and d["bytes"] == 0'
+[[ -z $(find "$HOME/.local/share/gritstone/kv" -type f) ]] || die "files are left after cache prune --to 0"
+run 0 ask "When does the last ferry leave in winter?" -n 8 --no-abstain --json --cache-disk 0
+[[ -z $(find "$HOME/.local/share/gritstone/kv" -type f) ]] || die "--cache-disk 0 wrote files"
 run 0 ask "When does the last ferry leave in winter?" -n 8 --no-abstain --json -t 1
 value 'd["answer"]' >two
 same one two

@@ -6,7 +6,7 @@ run 0 --version
 says out '^gritstone [0-9]+\.[0-9]+\.[0-9]+'
 run 0 --help
 for command in index search ask embed generate perplexity tokenize doctor bench "collection list" "collection show" "collection remove" \
-    "collection verify" "model show" "model forward" "model synth" "model quantize" "eval retrieval"; do
+    "collection verify" "model show" "model forward" "model synth" "model quantize" "eval retrieval" "cache show" "cache warm" "cache prune" "cache verify"; do
   # shellcheck disable=SC2086
   run 0 $command --help
   says out 'Examples:'

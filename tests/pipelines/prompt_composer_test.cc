@@ -1,10 +1,12 @@
 // What each reuse policy promises, on a tiny mixture-of-experts model with random weights: real states, real spans, a real store.
 #include "pipelines/prompt_composer.h"
 
-#include <map>
+#include <fstream>
 #include <random>
 
 #include "generator/generate.h"
+#include "pipelines/ingest.h"
+#include "pipelines/warm_spans.h"
 #include "tests/base/expect_error.h"
 #include "tests/base/temp_directory.h"
 #include "tests/generator/fake_model.h"
@@ -223,6 +225,44 @@ TEST_F(Composing, SpansGoWithTheirDocument) {
   job->remove_document("notes", "1.txt");
   job->commit();
   EXPECT_EQ(store_->span_stats(collection_.id).spans, 2u) << "the other passage and the head; the second link stood behind the first";
+}
+
+// One pass at ingest: what the embedder computed for the vector is the span, bit for bit.
+TEST_F(Composing, TheEmbeddingPassMakesTheSpan) {
+  const std::filesystem::path docs = directory_ / "docs";
+  std::filesystem::create_directory(docs);
+  for (int d = 0; d < 3; ++d) std::ofstream(docs / (std::to_string(d) + ".txt")) << texts_[static_cast<std::size_t>(d)] << "\n";
+  IngestOptions options;
+  options.paths = {docs.string()};
+  options.collection = "eager";
+  options.eager_spans = IngestOptions::EagerSpans{KvType::kInt8, 1 << 30};
+  const IngestResult result = ingest(*store_, tokenizer_, &parts_, options);
+  EXPECT_EQ(result.embedded, 3u);
+  EXPECT_EQ(result.spans, 3u);
+  WarmOptions warm;
+  EXPECT_EQ(warm_spans(*store_, "eager", parts_, warm).known, 3u);
+
+  const auto snapshot = store_->snapshot("eager");
+  const ChunkRecord chunk = snapshot->chunk_at(snapshot->find_document((docs / "1.txt").string())->id, 0).value();
+  const SpanNaming naming(parts_, store_->id(), snapshot->info(), KvType::kInt8);
+  const std::vector<TokenId> ids = passage_tokens(tokenizer_, chunk.heading_path, chunk.text);
+  const auto kept = cache_->find(naming.chunk(ids), ids);
+  ASSERT_TRUE(kept);
+  Job job;
+  job.tokens = naming.head();
+  job.tokens.insert(job.tokens.end(), ids.begin(), ids.end());
+  job.wants.kv = {{naming.head().size(), ids.size(), KvType::kInt8}};
+  const auto computed = engine_->run(std::move(job)).kv.at(0);
+  EXPECT_TRUE(std::ranges::equal(kept->span->bytes, computed->bytes));
+
+  // A budget that is full keeps the vectors coming.
+  options.collection = "full";
+  options.eager_spans->disk_bytes = 1;
+  const IngestResult full = ingest(*store_, tokenizer_, &parts_, options);
+  EXPECT_EQ(full.embedded, 3u);
+  EXPECT_EQ(full.spans, 0u);
+  warm.disk_bytes = 1;
+  EXPECT_EQ(warm_spans(*store_, "full", parts_, warm).left_out, 3u);
 }
 
 TEST(ReusePolicy, NamesRoundTripAndNonsenseIsRefused) {
