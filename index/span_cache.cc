@@ -18,7 +18,7 @@ std::optional<SpanHit> SpanCache::find(const SpanKey& key, std::span<const std::
       Entry& entry = found->second;
       entry.priority = gdsf_priority(clock_, ++entry.frequency, entry.cost_seconds, entry.bytes);
       ++stats_.ram_hits;
-      used_.push_back(key);
+      count_use(key);
       return SpanHit{entry.span, SpanTier::kRam, 0.0};
     }
   }
@@ -31,7 +31,7 @@ std::optional<SpanHit> SpanCache::find(const SpanKey& key, std::span<const std::
     return std::nullopt;
   }
   ++stats_.disk_hits;
-  used_.push_back(key);
+  count_use(key);
   Entry entry;
   entry.span = span;
   entry.ids.assign(ids.begin(), ids.end());
@@ -60,6 +60,12 @@ void SpanCache::put(SpanPut put, const std::string& collection) {
   keep_in_ram(key, std::move(entry));
 }
 
+// Uses only order what is dropped from disk, so a process that never flushes need not remember them all.
+void SpanCache::count_use(const SpanKey& key) {
+  constexpr std::size_t kMostUses = 1 << 16;
+  if (options_.disk_bytes > 0 && used_.size() < kMostUses) used_.push_back(key);
+}
+
 void SpanCache::keep_in_ram(const SpanKey& key, Entry entry) {
   if (entry.bytes > options_.ram_bytes) return;
   if (const auto old = ram_.find(key); old != ram_.end()) {
@@ -83,7 +89,6 @@ bool SpanCache::flush() {
   std::vector<SpanKey> used;
   {
     const std::lock_guard lock(mutex_);
-    if (options_.disk_bytes == 0) used_.clear();
     if (pending_.empty() && used_.empty()) return true;
     pending.swap(pending_);
     used.swap(used_);

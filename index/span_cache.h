@@ -65,7 +65,9 @@ class SpanCache {
     double cost_seconds = 0;
     double priority = 0;
   };
+  // Both with mutex_ held.
   void keep_in_ram(const SpanKey& key, Entry entry);
+  void count_use(const SpanKey& key);
 
   Store& store_;
   const SpanCacheOptions options_;

@@ -179,6 +179,7 @@ std::vector<std::shared_ptr<const KvSpan>> PromptComposer::passage_spans(const P
   for (std::size_t p = 0; p < passages.size(); ++p) {
     const std::span<const TokenId> ids = std::span(prompt.tokens).subspan(passages[p].first, passages[p].count);
     PassageReuse& reuse = out.passages[p];
+    if (ids.empty()) continue;
     if (const auto hit = cache_.find(naming_.chunk(ids), ids)) {
       spans[p] = hit->span;
       reuse.source = hit->tier == SpanTier::kRam ? SpanSource::kRam : SpanSource::kDisk;
@@ -208,7 +209,7 @@ std::vector<std::shared_ptr<const KvSpan>> PromptComposer::passage_spans(const P
     put.cost_seconds = out.compute_ms / 1e3 * static_cast<double>(ids.size()) / static_cast<double>(computed);
     cache_.put(std::move(put), collection_);
   }
-  for (std::size_t p = 0; p < passages.size(); ++p) out.passages[p].bytes = spans[p]->bytes.size();
+  for (std::size_t p = 0; p < passages.size(); ++p) out.passages[p].bytes = spans[p] ? spans[p]->bytes.size() : 0;
   return spans;
 }
 
@@ -237,6 +238,7 @@ std::vector<std::vector<bool>> PromptComposer::select(const Prompt& prompt, std:
   std::vector<Candidate> candidates;
   const std::size_t width = 2 * engine_.config().kv_width();
   for (std::size_t p = 0; p < passages.size(); ++p) {
+    if (!spans[p]) continue;
     const auto fresh = std::span(probe).subspan(passages[p].first * width, passages[p].count * width);
     const std::vector<float> deviations = span_deviations(*spans[p], layer, fresh);
     for (std::size_t t = 0; t < deviations.size(); ++t) candidates.push_back({deviations[t], p, t});

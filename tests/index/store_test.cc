@@ -5,6 +5,7 @@
 
 #include <thread>
 
+#include "index/sqlite_database.h"
 #include "tests/index/fixtures.h"
 
 namespace gritstone {
@@ -310,6 +311,24 @@ TEST_F(StoreTest, ReadersRunBesideAWriter) {
   for (int i = 1; i <= 30; ++i) put("c", std::to_string(i % 7), {"word a" + std::to_string(i), "word b"});
   stop = true;
   for (std::thread& reader : readers) reader.join();
+  expect_clean();
+}
+
+// Version 1 had no spans. A reader brings the store up to date too: it could not read it otherwise.
+TEST_F(StoreTest, AnOlderSchemaIsMigratedWhoeverOpensIt) {
+  create("c");
+  put("c", "a.md", {"octopus"});
+  for (const Store::Mode mode : {Store::Mode::kRead, Store::Mode::kReadWrite}) {
+    store_.reset();
+    {
+      Database database(dir_ / "store" / "gritstone.db", Database::Mode::kWriter);
+      database.execute("DROP TABLE kv_spans");
+      database.execute("PRAGMA user_version=1");
+    }
+    store_ = Store::open(dir_ / "store", mode);
+    EXPECT_EQ(store_->span_stats().spans, 0u);
+    EXPECT_EQ(texts_of("octopus"), std::vector<std::string>{"octopus"});
+  }
   expect_clean();
 }
 
