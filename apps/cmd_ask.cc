@@ -10,6 +10,7 @@
 #include "apps/terminal.h"
 #include "base/error.h"
 #include "pipelines/answer.h"
+#include "pipelines/certificate.h"
 #include "pipelines/embedder_setup.h"
 
 namespace gritstone {
@@ -46,11 +47,14 @@ int run(CliSession& session, const Options& options) {
   }
   SpanCache cache(store, options.reuse.cache_options(mode));
   request.cache = &cache;
-  request.reuse = parse_reuse(options.reuse.policy);
   request.span_type = options.reuse.span_kv_type();
+  const ResolvedReuse reuse =
+      resolve_reuse(parse_reuse(options.reuse.policy), store, snapshot->info(), parts, request.span_type, request.layout);
+  request.reuse = reuse.policy;
   AnswerStream stream(session);
   if (!session.options.json && stdout_is_terminal()) request.on_text = [&stream](std::string_view text) { stream.write(text); };
-  const AnswerResult result = answer(*snapshot, embedder.get(), parts, options.question, request);
+  AnswerResult result = answer(*snapshot, embedder.get(), parts, options.question, request);
+  if (reuse.certificate) result.reuse.certificate = reuse.certificate->summary();
   if (session.options.json) {
     print_answer_json(options.question, result);
   } else {

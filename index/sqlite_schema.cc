@@ -79,7 +79,12 @@ constexpr const char* kVersion2[] = {R"(CREATE TABLE kv_spans(
          cost REAL NOT NULL,
          frequency INTEGER NOT NULL,
          priority REAL NOT NULL) WITHOUT ROWID)",
-                                     R"(CREATE INDEX kv_spans_by_priority ON kv_spans(priority))", nullptr};
+                                     R"(CREATE INDEX kv_spans_by_priority ON kv_spans(priority))",
+                                     R"(CREATE TABLE certificates(
+         collection_id INTEGER NOT NULL REFERENCES collections(id),
+         name TEXT NOT NULL,
+         body TEXT NOT NULL,
+         PRIMARY KEY(collection_id, name)) WITHOUT ROWID)", nullptr};
 constexpr std::array<const char* const*, 2> kMigrations = {kVersion1, kVersion2};
 static_assert(kMigrations.size() == kSchemaVersion);
 

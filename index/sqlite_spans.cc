@@ -179,6 +179,19 @@ void WriteJob::touch_spans(std::span<const SpanKey> keys) {
   impl_->commit();
 }
 
+void WriteJob::put_certificate(std::string_view collection, std::string_view name, std::string_view body) {
+  impl_->commit();
+  const auto row = find_collection_row(impl_->database, collection);
+  if (!row) throw Error(ErrorCode::kNotFound, "no collection \"" + std::string(collection) + "\"");
+  impl_->begin();
+  impl_->database.statement("INSERT OR REPLACE INTO certificates(collection_id, name, body) VALUES(?1, ?2, ?3)")
+      .bind(1, row->info.id)
+      .bind(2, name)
+      .bind(3, body)
+      .run();
+  impl_->commit();
+}
+
 std::size_t WriteJob::prune_spans(std::uint64_t budget) {
   impl_->commit();
   impl_->begin();
@@ -196,6 +209,16 @@ SpanTierStats Store::span_stats(std::optional<std::int64_t> collection) const {
   const SpanTierStats stats = stats_of(*reader, collection);
   impl_->give_back(std::move(reader));
   return stats;
+}
+
+std::vector<std::string> Store::certificates(std::int64_t collection) const {
+  auto reader = impl_->take_reader();
+  Statement& s = reader->statement("SELECT body FROM certificates WHERE collection_id = ?1 ORDER BY name");
+  s.bind(1, collection);
+  std::vector<std::string> bodies;
+  while (s.step()) bodies.push_back(s.text(0));
+  impl_->give_back(std::move(reader));
+  return bodies;
 }
 
 std::size_t Store::verify_spans() const {

@@ -149,6 +149,9 @@ class WriteJob {
   SpanTierStats span_stats() const;
   // Drops spans until the files of all collections have at most `budget` bytes; 0: all. Returns how many went.
   std::size_t prune_spans(std::uint64_t budget);
+  // Keeps a measurement of a reuse policy (JSON, opaque here) under `name`, replacing an older one; goes with the collection. Commits.
+  // Throws Error(kNotFound).
+  void put_certificate(std::string_view collection, std::string_view name, std::string_view body);
   // Rewrites the full-text index (dropping terms of deleted text) and returns free pages to the file system. Commits first.
   void compact();
 
@@ -226,6 +229,8 @@ class Store {
   std::string id() const;
   // Spans kept on disk; of one collection, or of all (nullopt).
   SpanTierStats span_stats(std::optional<std::int64_t> collection = std::nullopt) const;
+  // Bodies, by name.
+  std::vector<std::string> certificates(std::int64_t collection) const;
   // Opens every span file and compares it with its checksums; damaged ones are removed (each is a miss). Needs kReadWrite and takes the
   // write lock. Returns how many were damaged or missing.
   std::size_t verify_spans() const;

@@ -46,6 +46,7 @@ class Answerer {
       const Prompt prompt = build_prompt();
       if (!prompt.tokens.empty()) {
         const GenerateResult generated = generate_answer(prompt);
+        if (options_.keep_trace) result_.trace = AnswerTrace{prompt, prompt_chunks(), generated.ids, generated.text};
         cite_answer(generated.text);
       }
     }
@@ -157,10 +158,8 @@ class Answerer {
     std::optional<PromptComposer> composer;
     ComposedPrompt composed;
     if (options_.cache != nullptr && options_.reuse.kind != ReuseKind::kNone) {
-      std::vector<ChunkId> chunks;
-      for (const std::size_t i : kept_) chunks.push_back(hits_[i].chunk.id);
       composer.emplace(model_, *options_.cache, snapshot_.info(), ComposerOptions{options_.reuse, options_.span_type, options_.cancel});
-      composed = composer->compose(prompt, chunks);
+      composed = composer->compose(prompt, prompt_chunks());
       request.prompt = std::move(composed.tokens);
       request.context = std::move(composed.context);
       request.runs = std::move(composed.runs);
@@ -196,6 +195,12 @@ class Answerer {
     if (composer) result_.usage.cached_tokens = composed.reused_tokens;
     result_.finish_reason = generated.finish_reason;
     return generated;
+  }
+
+  std::vector<ChunkId> prompt_chunks() const {
+    std::vector<ChunkId> chunks;
+    for (const std::size_t i : kept_) chunks.push_back(hits_[i].chunk.id);
+    return chunks;
   }
 
   void report_reuse(const ComposedPrompt& composed) {

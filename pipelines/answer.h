@@ -36,7 +36,8 @@ struct AnswerOptions {
   SpanCache* cache = nullptr;
   ReusePolicy reuse;
   KvType span_type = KvType::kInt8;  // as ComposerOptions
-  bool drafts = true;                // continue quotes from the passages, checked in one batch; the text is the same
+  bool keep_trace = false;
+  bool drafts = true;  // continue quotes from the passages, checked in one batch; the text is the same
   // Called on the calling thread: once with what was found, then with text as it is written (markers not yet checked).
   std::function<void(const SearchResult&)> on_retrieved;
   std::function<void(std::string_view)> on_text;
@@ -87,6 +88,14 @@ struct ReuseReport {
   std::vector<PassageReuse> passages;  // in prompt order
 };
 
+// What was put before the model, and what it wrote: to score the answer again.
+struct AnswerTrace {
+  Prompt prompt;
+  std::vector<ChunkId> chunks;  // of the prompt's passages
+  std::vector<TokenId> ids;     // written, without the stop token
+  std::string text;
+};
+
 struct AnswerResult {
   std::string answer;  // with the markers that hold
   std::string plain;   // without markers
@@ -106,6 +115,7 @@ struct AnswerResult {
   std::size_t damaged_chunks = 0;
   AnswerTimings timings;
   ReuseReport reuse;
+  std::optional<AnswerTrace> trace;  // with keep_trace, if anything was generated
 };
 
 // embedder: of the collection's manifest; null: BM25 alone. BM25's best two always are among the passages.

@@ -19,7 +19,11 @@ bool read_number(std::string_view text, Number& value) {
 ReusePolicy parse_reuse(std::string_view text) {
   ReusePolicy policy;
   if (text == "none") return policy;
-  if (text == "exact" || text == "auto") return {ReuseKind::kExact};
+  if (text == "exact" || text == "auto") {
+    policy.kind = ReuseKind::kExact;
+    policy.automatic = text == "auto";
+    return policy;
+  }
   if (text == "chunks") return {ReuseKind::kChunks};
   if (text.starts_with("first=") && read_number(text.substr(6), policy.first_tokens) && policy.first_tokens > 0) {
     policy.kind = ReuseKind::kFirst;

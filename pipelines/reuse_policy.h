@@ -19,11 +19,12 @@ struct ReusePolicy {
   ReuseKind kind = ReuseKind::kNone;
   std::size_t first_tokens = 0;  // kFirst: of every passage
   double fraction = 0;           // kBlend: of all passage tokens, in (0, 1]
+  bool automatic = false;        // kind stands for what is used where no certificate says better (pipelines/certificate.h)
 
   bool composes() const noexcept { return kind == ReuseKind::kChunks || kind == ReuseKind::kFirst || kind == ReuseKind::kBlend; }
 };
 
-// "none", "exact", "chunks", "first=K", "blend=R", "auto". auto is exact: nothing else gives the same answers until it is certified.
+// "none", "exact", "chunks", "first=K", "blend=R", "auto" (automatic, kind kExact).
 // Throws Error(kInvalidArgument) naming the choices.
 ReusePolicy parse_reuse(std::string_view text);
 std::string reuse_name(const ReusePolicy& policy);  // "blend=0.15"

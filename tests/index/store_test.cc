@@ -323,6 +323,7 @@ TEST_F(StoreTest, AnOlderSchemaIsMigratedWhoeverOpensIt) {
     {
       Database database(dir_ / "store" / "gritstone.db", Database::Mode::kWriter);
       database.execute("DROP TABLE kv_spans");
+      database.execute("DROP TABLE certificates");
       database.execute("PRAGMA user_version=1");
     }
     store_ = Store::open(dir_ / "store", mode);

@@ -1,0 +1,160 @@
+#include "pipelines/certify.h"
+
+#include <algorithm>
+#include <cmath>
+#include <utility>
+
+#include "base/error.h"
+
+namespace gritstone {
+namespace {
+
+// Words alone: case, punctuation and spacing are no change of an answer.
+std::string words_of(std::string_view text) {
+  std::string words;
+  for (const char c : text) {
+    const auto byte = static_cast<unsigned char>(c);
+    if (byte >= 0x80 || (byte >= '0' && byte <= '9') || (byte >= 'a' && byte <= 'z')) {
+      words += c;
+    } else if (byte >= 'A' && byte <= 'Z') {
+      words += static_cast<char>(byte - 'A' + 'a');
+    } else if (!words.empty() && words.back() != ' ') {
+      words += ' ';
+    }
+  }
+  if (!words.empty() && words.back() == ' ') words.pop_back();
+  return words;
+}
+
+// Logits [ids.size(), vocab] of the tokens `ids` behind the prompt as the policy composes it.
+std::vector<float> score(const ModelParts& model, const CollectionInfo& collection, const AnswerTrace& trace, std::span<const TokenId> ids,
+                         const ReusePolicy& policy, const AnswerOptions& options) {
+  PromptComposer composer(model, *options.cache, collection, {policy, options.span_type, options.cancel});
+  ComposedPrompt composed = composer.compose(trace.prompt, trace.chunks);
+  Job job;
+  job.context = std::move(composed.context);
+  job.tokens = std::move(composed.tokens);
+  job.runs = std::move(composed.runs);
+  const std::size_t first = job.tokens.size() - 1;  // its logits predict the first token
+  job.tokens.insert(job.tokens.end(), ids.begin(), ids.end() - 1);
+  job.runs.back().count += ids.size() - 1;
+  job.wants.logits = Wants::Logits::kRows;
+  for (std::size_t i = 0; i < ids.size(); ++i) job.wants.logit_rows.push_back(first + i);
+  job.cancel = options.cancel;
+  return model.engine().run(std::move(job)).logits;
+}
+
+// log softmax in place, as doubles.
+std::vector<double> log_probabilities(std::span<const float> logits) {
+  const double top = *std::ranges::max_element(logits);
+  double sum = 0;
+  for (const float x : logits) sum += std::exp(static_cast<double>(x) - top);
+  const double shift = top + std::log(sum);
+  std::vector<double> out(logits.size());
+  for (std::size_t i = 0; i < out.size(); ++i) out[i] = static_cast<double>(logits[i]) - shift;
+  return out;
+}
+
+struct Agreement {
+  std::vector<double> kl;
+  std::size_t same_top = 0;
+
+  void add(std::span<const float> reference, std::span<const float> other) {
+    const std::vector<double> p = log_probabilities(reference), q = log_probabilities(other);
+    double sum = 0;
+    for (std::size_t i = 0; i < p.size(); ++i) sum += std::exp(p[i]) * (p[i] - q[i]);
+    kl.push_back(std::max(0.0, sum));
+    same_top += std::ranges::max_element(p) - p.begin() == std::ranges::max_element(q) - q.begin() ? 1 : 0;
+  }
+};
+
+}  // namespace
+
+std::vector<std::string> write_questions(const Snapshot& snapshot, const ModelParts& model, std::size_t count,
+                                         const std::function<void(std::size_t done)>& on_progress, std::stop_token stop) {
+  const std::vector<ChunkId> chunks = snapshot.matching_chunks({});
+  const PromptFormat format(*model.tokenizer, choose_prompt_style(*model.config, *model.tokenizer));
+  std::vector<std::string> questions;
+  for (std::size_t i = 0; i < std::min(count, chunks.size()); ++i) {
+    if (on_progress) on_progress(i);
+    const ChunkRecord chunk = snapshot.chunk(chunks[i * chunks.size() / std::min(count, chunks.size())]);
+    const ChatTurn turn{ChatTurn::Role::kUser, "Write one short question that this text answers. Reply with the question only.\n\n" +
+                                                   chunk.title + "\n" + chunk.text};
+    GenerateRequest request;
+    request.prompt = format.chat(std::span(&turn, 1)).tokens;
+    request.max_new_tokens = 40;
+    request.stop_ids = model.tokenizer->stop_ids();
+    request.stop_strings = format.stop_strings();
+    request.stop_strings.push_back("?");
+    request.cancel = stop;
+    if (request.prompt.size() + request.max_new_tokens > model.config->context) continue;
+    std::string text = generate(model.engine(), *model.tokenizer, std::move(request)).text;
+    text.erase(0, text.find_first_not_of(" \t\r\n\""));
+    if (const std::size_t end = text.find('\n'); end != std::string::npos) text.resize(end);
+    // One word is no question; the title keeps near passages apart.
+    if (std::ranges::count(text, ' ') >= 2) questions.push_back(text + "?");
+  }
+  return questions;
+}
+
+Certificate certify(const Snapshot& snapshot, const Embedder* embedder, const ModelParts& model, const CertifyOptions& options) {
+  if (!options.policy.composes()) {
+    throw Error(ErrorCode::kInvalidArgument, "the policy " + reuse_name(options.policy) + " changes no answer and needs no certificate");
+  }
+  if (options.answer.cache == nullptr) throw Error(ErrorCode::kInvalidArgument, "certifying needs a span cache");
+  std::vector<std::string> questions = options.questions;
+  const auto report = [&](std::string_view stage, std::size_t done, std::size_t total) {
+    if (options.on_progress) options.on_progress(stage, done, total);
+  };
+  if (questions.empty()) {
+    questions = write_questions(
+        snapshot, model, options.count, [&](std::size_t done) { report("questions", done, options.count); }, options.answer.cancel);
+  }
+  if (questions.size() < kCertifyAtLeast) {
+    throw Error(ErrorCode::kInvalidArgument, "a certificate needs at least " + std::to_string(kCertifyAtLeast) + " questions, there are " +
+                                                 std::to_string(questions.size()));
+  }
+  AnswerOptions ask = options.answer;
+  ask.abstain = false;
+  ask.keep_trace = true;
+  ask.sampling.temperature = 0;
+  Certificate certificate;
+  certificate.subject = certificate_subject(model, options.policy, ask.span_type, ask.layout);
+  certificate.accept = options.accept;
+  certificate.chunks = snapshot.info().chunks;
+  Agreement agreement;
+  const std::size_t vocab = model.config->vocab;
+  for (std::size_t i = 0; i < questions.size(); ++i) {
+    report("answers", i, questions.size());
+    ask.reuse = {ReuseKind::kExact};
+    const AnswerResult reference = answer(snapshot, embedder, model, questions[i], ask);
+    if (!reference.trace || reference.trace->ids.empty()) continue;
+    ask.reuse = options.policy;
+    const AnswerResult reused = answer(snapshot, embedder, model, questions[i], ask);
+    ++certificate.questions;
+    certificate.changed += words_of(reference.trace->text) == words_of(reused.trace->text) ? 0 : 1;
+    const std::vector<TokenId>& ids = reference.trace->ids;
+    const std::vector<float> exact = score(model, snapshot.info(), *reference.trace, ids, {ReuseKind::kExact}, ask);
+    const std::vector<float> other = score(model, snapshot.info(), *reference.trace, ids, options.policy, ask);
+    for (std::size_t t = 0; t < ids.size(); ++t) {
+      agreement.add(std::span(exact).subspan(t * vocab, vocab), std::span(other).subspan(t * vocab, vocab));
+    }
+  }
+  certificate.changed_upper = upper_bound_95(certificate.changed, certificate.questions);
+  certificate.tokens = agreement.kl.size();
+  if (!agreement.kl.empty()) {
+    const auto n = static_cast<double>(agreement.kl.size());
+    for (const double kl : agreement.kl) certificate.kl_mean += kl / n;
+    std::ranges::sort(agreement.kl);
+    certificate.kl_p99 = agreement.kl[static_cast<std::size_t>(0.99 * (n - 1))];
+    certificate.top1_agreement = static_cast<double>(agreement.same_top) / n;
+  }
+  if (certificate.questions < kCertifyAtLeast) {
+    throw Error(ErrorCode::kInvalidArgument, "only " + std::to_string(certificate.questions) +
+                                                 " of the questions found passages; at least " + std::to_string(kCertifyAtLeast) +
+                                                 " are needed");
+  }
+  return certificate;
+}
+
+}  // namespace gritstone
