@@ -1,5 +1,6 @@
 // gritstone ask: a question answered from a collection, with citations.
 #include <CLI/CLI.hpp>
+#include <map>
 #include <memory>
 
 #include "apps/answer_output.h"
@@ -11,6 +12,8 @@
 #include "base/error.h"
 #include "pipelines/answer.h"
 #include "pipelines/certificate.h"
+#include "pipelines/embed_on_demand.h"
+#include "pipelines/embed_stage.h"
 #include "pipelines/embedder_setup.h"
 
 namespace gritstone {
@@ -26,6 +29,17 @@ struct Options {
   bool no_abstain = false;
   bool no_drafts = false;
 };
+
+// As keep_spans(): the answer is out, so a full disk or another writer is only told.
+void keep_vectors(CliSession& session, Store& store, const CollectionInfo& collection, const std::map<ChunkId, std::vector<float>>& rows) {
+  try {
+    const std::size_t kept = keep_embeddings(store, collection, rows);
+    if (kept > 0) session.detail(format("%zu vectors that this question computed were kept", kept));
+  } catch (const Error& error) {
+    if (error.code() == ErrorCode::kLocked) return;
+    session.warn(std::string("vectors were not kept: ") + error.what());
+  }
+}
 
 int run(CliSession& session, const Options& options) {
   validate(options.answer.sampling);
@@ -51,6 +65,11 @@ int run(CliSession& session, const Options& options) {
   const ResolvedReuse reuse =
       resolve_reuse(parse_reuse(options.reuse.policy), store, snapshot->info(), parts, request.span_type, request.layout);
   request.reuse = reuse.policy;
+  std::map<ChunkId, std::vector<float>> embedded;
+  if (mode == Store::Mode::kReadWrite) {
+    request.on_embedded = [&embedded](ChunkId chunk, std::span<const float> row) { embedded[chunk].assign(row.begin(), row.end()); };
+  }
+  request.embedding_makes_spans = embedder != nullptr && embedding_makes_spans(embedder->options(), *parts.config);
   AnswerStream stream(session);
   if (!session.options.json && stdout_is_terminal()) request.on_text = [&stream](std::string_view text) { stream.write(text); };
   AnswerResult result = answer(*snapshot, embedder.get(), parts, options.question, request);
@@ -61,6 +80,7 @@ int run(CliSession& session, const Options& options) {
     print_answer(session, result, stream.finish(result));
   }
   keep_spans(session, cache);
+  keep_vectors(session, store, snapshot->info(), embedded);
   if (result.damaged_chunks > 0) {
     session.warn(std::to_string(result.damaged_chunks) + " passages are damaged and were left out; see gritstone collection verify");
     return exit_code(ErrorCode::kDamagedData);

@@ -7,6 +7,7 @@
 #include "base/error.h"
 #include "generator/context_budget.h"
 #include "pipelines/source_spans.h"
+#include "pipelines/warm_spans.h"
 #include "retriever/passage_text.h"
 
 namespace gritstone {
@@ -59,6 +60,7 @@ class Answerer {
     const Clock::time_point start = Clock::now();
     SearchOptions search_options = options_.search;
     search_options.cancel = options_.cancel;
+    keep_what_search_computes(search_options);
     SearchResult found = search(snapshot_, embedder_, question_, search_options);
     if (search_options.mode != SearchMode::kBm25) add_bm25_best(found);
     AnswerTimings& t = result_.timings;
@@ -70,6 +72,27 @@ class Answerer {
     if (options_.on_retrieved) options_.on_retrieved(found);
     hits_ = std::move(found.hits);
     t.retrieve_ms = milliseconds_since(start);
+  }
+
+  // A passage that has no vector yet is embedded by the first question that touches it; that pass is also the span's.
+  void keep_what_search_computes(SearchOptions& search_options) {
+    std::optional<SpanNaming> naming;
+    if (options_.cache != nullptr && options_.embedding_makes_spans && options_.reuse.composes()) {
+      naming.emplace(model_, options_.cache->store_id(), snapshot_.info(), options_.span_type);
+      search_options.keep_spans = options_.span_type;
+    }
+    search_options.on_embedded = [this, naming](const ChunkRecord& chunk, std::span<const float> row, std::shared_ptr<const KvSpan> span) {
+      if (options_.on_embedded) options_.on_embedded(chunk.id, row);
+      if (!naming || !span) return;
+      SpanPut put;
+      put.ids = passage_tokens(*model_.tokenizer, chunk.heading_path, chunk.text);
+      if (put.ids.size() != span->tokens) return;
+      put.key = naming->chunk(put.ids);
+      put.span = std::move(span);
+      put.chunk = chunk.id;
+      put.cost_seconds = 1e-3 * static_cast<double>(put.ids.size());  // a guess: the pass was shared with other texts
+      options_.cache->put(std::move(put), snapshot_.info().name);
+    };
   }
 
   // Names, numbers and codes are what vectors miss, so BM25's best are never crowded out.

@@ -36,6 +36,10 @@ struct AnswerOptions {
   SpanCache* cache = nullptr;
   ReusePolicy reuse;
   KvType span_type = KvType::kInt8;  // as ComposerOptions
+  // Rows that search computed on demand, for storing them (keep_embeddings() in pipelines/embed_on_demand.h).
+  std::function<void(ChunkId, std::span<const float> row)> on_embedded;
+  // Whether the collection's embedder leaves a passage's span behind (embedding_makes_spans()): then search on demand fills the cache.
+  bool embedding_makes_spans = false;
   bool keep_trace = false;
   bool drafts = true;  // continue quotes from the passages, checked in one batch; the text is the same
   // Called on the calling thread: once with what was found, then with text as it is written (markers not yet checked).

@@ -148,23 +148,27 @@ class Searcher {
   void embed_on_demand(const std::vector<ChunkId>& ids, std::vector<ScoredChunk>& by_vector) {
     const Timed timed(result_.timings.embed_ms);
     std::vector<std::string> texts;
-    std::vector<ChunkId> fresh;
+    std::vector<ChunkRecord> fresh;
     for (const ChunkId id : ids) {
       if (on_demand_.contains(id)) continue;
-      const std::optional<ChunkRecord> chunk = read(id);
+      std::optional<ChunkRecord> chunk = read(id);
       if (!chunk) continue;
       texts.push_back(passage_text(chunk->heading_path, chunk->text));
-      fresh.push_back(id);
+      fresh.push_back(std::move(*chunk));
     }
     if (!fresh.empty()) {
       std::vector<float> rows(fresh.size() * embedder_->dim());
       EmbedRequest request;
       request.texts = texts;
       request.cancel = options_.cancel;
-      embedder_->embed(request, MatrixView<float>(rows.data(), fresh.size(), embedder_->dim()));
+      request.keep_spans = options_.keep_spans;
+      const EmbedResult done = embedder_->embed(request, MatrixView<float>(rows.data(), fresh.size(), embedder_->dim()));
       for (std::size_t i = 0; i < fresh.size(); ++i) {
         const std::span<const float> row(rows.data() + i * embedder_->dim(), embedder_->dim());
-        on_demand_[fresh[i]] = static_cast<float>(dot(row, query_vector_));
+        on_demand_[fresh[i].id] = static_cast<float>(dot(row, query_vector_));
+        // The span of a text that was cut is not the passage's.
+        const bool whole = !done.spans.empty() && done.cut[i] == 0;
+        if (options_.on_embedded) options_.on_embedded(fresh[i], row, whole ? done.spans[i] : nullptr);
       }
       result_.embedded_on_demand += fresh.size();
     }

@@ -2,7 +2,10 @@
 #pragma once
 
 #include <cstddef>
+#include <functional>
+#include <memory>
 #include <optional>
+#include <span>
 #include <stop_token>
 #include <string>
 #include <string_view>
@@ -28,6 +31,10 @@ struct SearchOptions {
   bool collapse_duplicates = true;
   // Fused search without stored vectors embeds so many of BM25's best (each costs a forward pass of up to 256 tokens).
   std::size_t embed_on_demand = 12;
+  // What the passes on demand computed is not thrown away: each chunk's row, and its KV span of type `keep_spans` where the embedder can
+  // leave one (else null).
+  std::optional<KvType> keep_spans;
+  std::function<void(const ChunkRecord&, std::span<const float> row, std::shared_ptr<const KvSpan> span)> on_embedded;
   std::string instruction;  // of the query; empty: the embedder's own
   std::stop_token cancel;
 };

@@ -269,11 +269,23 @@ TEST_F(SpanStore, SurvivesAHundredKills) {
   std::set<int> seen;
   store_.reset();
   for (int round = 0; round < 100; ++round) {
+    int started[2];
+    ASSERT_EQ(::pipe(started), 0);
     const pid_t child = ::fork();
     if (child == 0) {
       const auto store = Store::open(dir_ / "store", Store::Mode::kReadWrite);
-      for (int i = 0;; ++i) store->begin_write()->put_spans("notes", std::vector{make_put((round * 7 + i) % 40), make_put(i % 40)}, budget);
+      for (int i = 0;; ++i) {
+        store->begin_write()->put_spans("notes", std::vector{make_put((round * 7 + i) % 40), make_put(i % 40)}, budget);
+        if (i == 0 && ::write(started[1], "x", 1) != 1) ::_exit(1);
+      }
     }
+    // Every other writer has come to its second round, however slow the machine; the rest die anywhere from the start on.
+    char byte;
+    if (round % 2 == 0) {
+      ASSERT_EQ(::read(started[0], &byte, 1), 1);
+    }
+    ::close(started[0]);
+    ::close(started[1]);
     ::usleep(static_cast<useconds_t>(random() % 15000));
     ::kill(child, SIGKILL);
     int status = 0;
