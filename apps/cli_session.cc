@@ -82,7 +82,7 @@ EngineOptions CliSession::engine_options() const {
   EngineOptions engine;
   engine.threads = options.threads;
   engine.compute = options.compute == "f32" ? ComputeMode::kF32 : ComputeMode::kFast;
-  engine.kv_type = options.kv_type == "f32" ? KvType::kF32 : options.kv_type == "int8" ? KvType::kInt8 : KvType::kBF16;
+  engine.kv_type = kv_type_from_name(options.kv_type).value_or(KvType::kBF16);
   engine.simd = options.simd;
   return engine;
 }

@@ -13,9 +13,7 @@ constexpr const char* kGroup = "Reuse of computed passages";
 
 }  // namespace
 
-KvType ReuseFlags::span_kv_type() const noexcept {
-  return span_type == "bf16" ? KvType::kBF16 : span_type == "int4" ? KvType::kInt4 : KvType::kInt8;
-}
+KvType ReuseFlags::span_kv_type() const noexcept { return kv_type_from_name(span_type).value_or(KvType::kInt8); }
 
 Store::Mode ReuseFlags::store_mode(CliSession& session) const {
   const std::filesystem::path database = session.store_path() / "gritstone.db";

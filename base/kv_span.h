@@ -5,7 +5,9 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -13,6 +15,26 @@ namespace gritstone {
 
 // kInt4 is for spans at rest only; the others are also types of the live cache.
 enum class KvType : std::uint8_t { kF32, kBF16, kInt8, kInt4 };
+
+constexpr std::string_view kv_type_name(KvType type) noexcept {
+  switch (type) {
+    case KvType::kF32:
+      return "f32";
+    case KvType::kBF16:
+      return "bf16";
+    case KvType::kInt8:
+      return "int8";
+    case KvType::kInt4:
+      return "int4";
+  }
+  return "";
+}
+constexpr std::optional<KvType> kv_type_from_name(std::string_view name) noexcept {
+  for (const KvType type : {KvType::kF32, KvType::kBF16, KvType::kInt8, KvType::kInt4}) {
+    if (kv_type_name(type) == name) return type;
+  }
+  return std::nullopt;
+}
 
 struct KvShape {
   std::size_t layers = 0;

@@ -1,7 +1,6 @@
 #include "generator/prompt_lookup.h"
 
 #include <algorithm>
-#include <cmath>
 #include <utility>
 
 namespace gritstone {

@@ -143,7 +143,7 @@ class WriteJob {
   // dropping what is least worth keeping (GDSF), then writes the files and records them. Spans that are kept already, whose chunk is gone,
   // whose left neighbour is not kept, or that are larger than the budget are left out. Returns how many were written.
   std::size_t put_spans(std::string_view collection, std::span<const SpanPut> spans, std::uint64_t budget);
-  // Counts a use of each span that is kept.
+  // Counts a use of each span that is kept. Commits.
   void touch_spans(std::span<const SpanKey> keys);
   // As Store::span_stats(), of all collections.
   SpanTierStats span_stats() const;

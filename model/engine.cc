@@ -18,20 +18,6 @@ namespace {
 // Bumped whenever a change alters the bits a kernel produces, so that cached states of older versions are not mixed in.
 constexpr const char* kNumericsVersion = "1";
 
-const char* name(KvType type) {
-  switch (type) {
-    case KvType::kF32:
-      return "f32";
-    case KvType::kBF16:
-      return "bf16";
-    case KvType::kInt8:
-      return "int8";
-    case KvType::kInt4:
-      return "int4";
-  }
-  return "?";
-}
-
 // A job's share of one step.
 struct Slice {
   ActiveJob* job;
@@ -102,7 +88,7 @@ class CpuEngine : public Engine {
         transfer_{*kernels_.vector, threads_, pool_, KvShape{config_.layers, config_.kv_heads, config_.head_dim}},
         transformer_(config_, weights_, kernels_, threads_),
         numerics_id_(std::string("cpu-") + std::string(kernels_.isa) + (options.compute == ComputeMode::kF32 ? "-f32-" : "-fast-") +
-                     name(options.kv_type) + "-v" + kNumericsVersion),
+                     std::string(kv_type_name(options.kv_type)) + "-v" + kNumericsVersion),
         thread_([this] { loop(); }) {}
 
   ~CpuEngine() override {

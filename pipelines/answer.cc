@@ -7,7 +7,6 @@
 #include "base/error.h"
 #include "generator/context_budget.h"
 #include "pipelines/source_spans.h"
-#include "pipelines/warm_spans.h"
 #include "retriever/passage_text.h"
 
 namespace gritstone {

@@ -95,20 +95,6 @@ double upper_bound_95(std::size_t hits, std::size_t n) {
   return high;
 }
 
-std::string_view kv_type_name(KvType type) noexcept {
-  switch (type) {
-    case KvType::kF32:
-      return "f32";
-    case KvType::kBF16:
-      return "bf16";
-    case KvType::kInt8:
-      return "int8";
-    case KvType::kInt4:
-      return "int4";
-  }
-  return "";
-}
-
 std::string_view layout_name(PromptLayout layout) noexcept { return layout == PromptLayout::kQueryFirst ? "query-first" : "docs-first"; }
 
 CertificateSubject certificate_subject(const ModelParts& model, const ReusePolicy& policy, KvType span_type, PromptLayout layout) {

@@ -60,7 +60,6 @@ struct ResolvedReuse {
 ResolvedReuse resolve_reuse(const ReusePolicy& policy, const Store& store, const CollectionInfo& collection, const ModelParts& model,
                             KvType span_type, PromptLayout layout);
 
-std::string_view kv_type_name(KvType type) noexcept;         // "f32", "bf16", "int8", "int4"
 std::string_view layout_name(PromptLayout layout) noexcept;  // "docs-first", "query-first"
 
 }  // namespace gritstone

@@ -91,7 +91,7 @@ std::vector<std::string> write_questions(const Snapshot& snapshot, const ModelPa
     std::string text = generate(model.engine(), *model.tokenizer, std::move(request)).text;
     text.erase(0, text.find_first_not_of(" \t\r\n\""));
     if (const std::size_t end = text.find('\n'); end != std::string::npos) text.resize(end);
-    // One word is no question; the title keeps near passages apart.
+    // Fewer than three words are no question.
     if (std::ranges::count(text, ' ') >= 2) questions.push_back(text + "?");
   }
   return questions;

@@ -6,7 +6,6 @@
 #include "base/error.h"
 #include "generator/sentences.h"
 #include "index/span_file.h"
-#include "pipelines/warm_spans.h"
 #include "retriever/passage_text.h"
 #include "retriever/whitening.h"
 
@@ -36,8 +35,10 @@ class Stage {
   // Rows of the chunks' texts; `statistics` null: as they come from the model.
   std::vector<float> embed(const GritEmbedder& embedder, std::span<const PendingChunk> chunks) {
     std::vector<float> rows(chunks.size() * embedder.dim());
-    for (std::size_t first = 0; first < chunks.size(); first += batch()) {
-      const auto part = chunks.subspan(first, std::min(batch(), chunks.size() - first));
+    // batch() grows once the spans' budget is full, which may be in the middle of this.
+    for (std::size_t first = 0, count = 0; first < chunks.size(); first += count) {
+      count = std::min(batch(), chunks.size() - first);
+      const auto part = chunks.subspan(first, count);
       std::vector<std::string> texts;
       for (const PendingChunk& chunk : part) texts.push_back(passage_text(chunk.heading_path, chunk.text));
       EmbedRequest request;

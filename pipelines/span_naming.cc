@@ -1,8 +1,14 @@
 #include "pipelines/span_naming.h"
 
+#include "model/tokenizer/role_escape.h"
 #include "retriever/grit_format.h"
+#include "retriever/passage_text.h"
 
 namespace gritstone {
+
+std::vector<TokenId> passage_tokens(const Tokenizer& tokenizer, std::string_view heading_path, std::string_view text) {
+  return tokenizer.encode(escape_roles(passage_text(heading_path, text)), SpecialTokens::kPlain);
+}
 
 SpanNaming::SpanNaming(const ModelParts& model, std::string_view store_id, const CollectionInfo& collection, KvType type) {
   chunk_.model = model.hash();

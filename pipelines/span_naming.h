@@ -12,6 +12,9 @@
 
 namespace gritstone {
 
+// The tokens of a passage as prompts and embeddings have them.
+std::vector<TokenId> passage_tokens(const Tokenizer& tokenizer, std::string_view heading_path, std::string_view text);
+
 class SpanNaming {
  public:
   // type: of passages' own spans at rest. Loads the model's weights and hash.

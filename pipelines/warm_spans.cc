@@ -6,8 +6,6 @@
 
 #include "base/error.h"
 #include "index/span_file.h"
-#include "model/tokenizer/role_escape.h"
-#include "retriever/passage_text.h"
 
 namespace gritstone {
 namespace {
@@ -18,10 +16,6 @@ using Clock = std::chrono::steady_clock;
 constexpr std::size_t kBatch = 8;
 
 }  // namespace
-
-std::vector<TokenId> passage_tokens(const Tokenizer& tokenizer, std::string_view heading_path, std::string_view text) {
-  return tokenizer.encode(escape_roles(passage_text(heading_path, text)), SpecialTokens::kPlain);
-}
 
 WarmResult warm_spans(Store& store, std::string_view collection, const ModelParts& model, const WarmOptions& options) {
   const auto snapshot = store.snapshot(collection);

@@ -33,7 +33,4 @@ struct WarmResult {
 // what the engine throws.
 WarmResult warm_spans(Store& store, std::string_view collection, const ModelParts& model, const WarmOptions& options);
 
-// The tokens of a passage as prompts and embeddings have them.
-std::vector<TokenId> passage_tokens(const Tokenizer& tokenizer, std::string_view heading_path, std::string_view text);
-
 }  // namespace gritstone

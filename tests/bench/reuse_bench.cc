@@ -72,7 +72,7 @@ class Bench {
     const auto snapshot = store_->snapshot("bench");
     for (std::size_t i = 0; i < chunks.size(); ++i) chunks_.push_back(snapshot->chunk_at(document, i)->id);
     for (std::size_t i = 0; i < chunks.size(); ++i) passages_.push_back(random_ids(options.tokens));
-    type_ = options.span_type == "bf16" ? KvType::kBF16 : options.span_type == "int4" ? KvType::kInt4 : KvType::kInt8;
+    type_ = kv_type_from_name(options.span_type).value_or(KvType::kInt8);
   }
 
   void run() {
@@ -98,7 +98,7 @@ class Bench {
       four.back() = options_.passages;  // the last one is new; forgotten again for the next round by its new ids
       passages_.back() = random_ids(options_.tokens);
       ask("exact", warm, four, "exact, 4 of 5");
-      live_pass(warm);
+      live_pass();
       copy_limit();
     }
     print();
@@ -155,7 +155,7 @@ class Bench {
   }
 
   // The tokens that stay live under `chunks`, as a prompt of their own.
-  void live_pass(SpanCache&) {
+  void live_pass() {
     GenerateRequest request;
     request.prompt = random_ids(static_cast<std::size_t>(median(samples_["chunks, RAM live"])));
     request.max_new_tokens = 1;

@@ -206,6 +206,30 @@ TEST_F(Composing, TheEmbeddingPassMakesTheSpan) {
   EXPECT_EQ(warm_spans(*store_, "full", parts_, warm).left_out, 3u);
 }
 
+// The batch grows where the spans' budget fills up: no passage may be skipped there. Enough of them for one pass to see both sizes.
+TEST_F(Composing, ABudgetThatFillsUpLosesNoVector) {
+  const std::filesystem::path docs = directory_ / "docs";
+  std::filesystem::create_directory(docs);
+  for (int d = 0; d < 100; ++d)
+    std::ofstream(docs / (std::to_string(d) + ".txt")) << d << " " << texts_[static_cast<std::size_t>(d % 8)] << "\n";
+  IngestOptions options;
+  options.paths = {docs.string()};
+  options.collection = "lazy";
+  ASSERT_EQ(ingest(*store_, tokenizer_, &parts_, options).embedded, 100u);
+  options.collection = "eager";
+  options.eager_spans = IngestOptions::EagerSpans{KvType::kInt8, 600 << 10};
+  const IngestResult eager = ingest(*store_, tokenizer_, &parts_, options);
+  EXPECT_EQ(eager.embedded, 100u);
+  EXPECT_GT(eager.spans, 0u);
+  EXPECT_LT(eager.spans, 100u);
+  const auto lazy_snapshot = store_->snapshot("lazy"), eager_snapshot = store_->snapshot("eager");
+  const std::vector<ChunkId> lazy_ids = lazy_snapshot->matching_chunks({}), eager_ids = eager_snapshot->matching_chunks({});
+  ASSERT_EQ(lazy_ids.size(), eager_ids.size());
+  for (std::size_t i = 0; i < lazy_ids.size(); ++i) {
+    ASSERT_EQ(lazy_snapshot->embedding(lazy_ids[i]).value(), eager_snapshot->embedding(eager_ids[i]).value()) << i;
+  }
+}
+
 TEST(ReusePolicy, NamesRoundTripAndNonsenseIsRefused) {
   for (const char* name : {"none", "exact", "chunks", "first=4", "blend=0.15", "blend=1"}) EXPECT_EQ(reuse_name(parse_reuse(name)), name);
   EXPECT_EQ(reuse_name(parse_reuse("auto")), "exact");
