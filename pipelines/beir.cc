@@ -5,8 +5,7 @@
 #include <vector>
 
 #include "base/error.h"
-#include "base/json.h"
-#include "base/mapped_file.h"
+#include "pipelines/json_lines.h"
 
 namespace gritstone {
 namespace {
@@ -19,22 +18,6 @@ std::string id_of(const rapidjson::Value& object, const std::string& what) {
     if (it->value.IsInt64()) return std::to_string(it->value.GetInt64());
   }
   throw Error(ErrorCode::kInvalidArgument, what + " has no \"_id\"");
-}
-
-void for_each_json_line(const std::filesystem::path& path, const std::function<void(const rapidjson::Value&, const std::string&)>& visit) {
-  const MappedFile file(path);
-  const std::string_view text(reinterpret_cast<const char*>(file.bytes().data()), file.size());
-  std::size_t number = 0;
-  for (std::size_t begin = 0; begin < text.size();) {
-    const std::size_t end = std::min(text.find('\n', begin), text.size());
-    ++number;
-    const std::string_view line = text.substr(begin, end - begin);
-    begin = end + 1;
-    if (line.find_first_not_of(" \t\r") == std::string_view::npos) continue;
-    const std::string what = path.string() + ", line " + std::to_string(number);
-    const rapidjson::Document document = parse_json(line, what);
-    visit(document, what);
-  }
 }
 
 }  // namespace

@@ -1,10 +1,10 @@
 #include "pipelines/certify.h"
 
 #include <algorithm>
-#include <cmath>
 #include <utility>
 
 #include "base/error.h"
+#include "pipelines/answer_scoring.h"
 
 namespace gritstone {
 namespace {
@@ -25,48 +25,6 @@ std::string words_of(std::string_view text) {
   if (!words.empty() && words.back() == ' ') words.pop_back();
   return words;
 }
-
-// Logits [ids.size(), vocab] of the tokens `ids` behind the prompt as the policy composes it.
-std::vector<float> score(const ModelParts& model, const CollectionInfo& collection, const AnswerTrace& trace, std::span<const TokenId> ids,
-                         const ReusePolicy& policy, const AnswerOptions& options) {
-  PromptComposer composer(model, *options.cache, collection, {policy, options.span_type, options.cancel});
-  ComposedPrompt composed = composer.compose(trace.prompt, trace.chunks);
-  Job job;
-  job.context = std::move(composed.context);
-  job.tokens = std::move(composed.tokens);
-  job.runs = std::move(composed.runs);
-  const std::size_t first = job.tokens.size() - 1;  // its logits predict the first token
-  job.tokens.insert(job.tokens.end(), ids.begin(), ids.end() - 1);
-  job.runs.back().count += ids.size() - 1;
-  job.wants.logits = Wants::Logits::kRows;
-  for (std::size_t i = 0; i < ids.size(); ++i) job.wants.logit_rows.push_back(first + i);
-  job.cancel = options.cancel;
-  return model.engine().run(std::move(job)).logits;
-}
-
-// log softmax in place, as doubles.
-std::vector<double> log_probabilities(std::span<const float> logits) {
-  const double top = *std::ranges::max_element(logits);
-  double sum = 0;
-  for (const float x : logits) sum += std::exp(static_cast<double>(x) - top);
-  const double shift = top + std::log(sum);
-  std::vector<double> out(logits.size());
-  for (std::size_t i = 0; i < out.size(); ++i) out[i] = static_cast<double>(logits[i]) - shift;
-  return out;
-}
-
-struct Agreement {
-  std::vector<double> kl;
-  std::size_t same_top = 0;
-
-  void add(std::span<const float> reference, std::span<const float> other) {
-    const std::vector<double> p = log_probabilities(reference), q = log_probabilities(other);
-    double sum = 0;
-    for (std::size_t i = 0; i < p.size(); ++i) sum += std::exp(p[i]) * (p[i] - q[i]);
-    kl.push_back(std::max(0.0, sum));
-    same_top += std::ranges::max_element(p) - p.begin() == std::ranges::max_element(q) - q.begin() ? 1 : 0;
-  }
-};
 
 }  // namespace
 
@@ -122,8 +80,7 @@ Certificate certify(const Snapshot& snapshot, const Embedder* embedder, const Mo
   certificate.subject = certificate_subject(model, options.policy, ask.span_type, ask.layout);
   certificate.accept = options.accept;
   certificate.chunks = snapshot.info().chunks;
-  Agreement agreement;
-  const std::size_t vocab = model.config->vocab;
+  TokenAgreement agreement;
   for (std::size_t i = 0; i < questions.size(); ++i) {
     report("answers", i, questions.size());
     ask.reuse = {ReuseKind::kExact};
@@ -133,21 +90,15 @@ Certificate certify(const Snapshot& snapshot, const Embedder* embedder, const Mo
     const AnswerResult reused = answer(snapshot, embedder, model, questions[i], ask);
     ++certificate.questions;
     certificate.changed += words_of(reference.trace->text) == words_of(reused.trace->text) ? 0 : 1;
-    const std::vector<TokenId>& ids = reference.trace->ids;
-    const std::vector<float> exact = score(model, snapshot.info(), *reference.trace, ids, {ReuseKind::kExact}, ask);
-    const std::vector<float> other = score(model, snapshot.info(), *reference.trace, ids, options.policy, ask);
-    for (std::size_t t = 0; t < ids.size(); ++t) {
-      agreement.add(std::span(exact).subspan(t * vocab, vocab), std::span(other).subspan(t * vocab, vocab));
-    }
+    agreement.add(score_trace(model, snapshot.info(), *reference.trace, {ReuseKind::kExact}, ask),
+                  score_trace(model, snapshot.info(), *reference.trace, options.policy, ask), model.config->vocab);
   }
   certificate.changed_upper = upper_bound_95(certificate.changed, certificate.questions);
   certificate.tokens = agreement.kl.size();
   if (!agreement.kl.empty()) {
-    const auto n = static_cast<double>(agreement.kl.size());
-    for (const double kl : agreement.kl) certificate.kl_mean += kl / n;
-    std::ranges::sort(agreement.kl);
-    certificate.kl_p99 = agreement.kl[static_cast<std::size_t>(0.99 * (n - 1))];
-    certificate.top1_agreement = static_cast<double>(agreement.same_top) / n;
+    certificate.kl_mean = mean_of(agreement.kl);
+    certificate.kl_p99 = quantile(agreement.kl, 0.99);
+    certificate.top1_agreement = static_cast<double>(agreement.same_top) / static_cast<double>(agreement.kl.size());
   }
   if (certificate.questions < kCertifyAtLeast) {
     throw Error(ErrorCode::kInvalidArgument, "only " + std::to_string(certificate.questions) +

@@ -1,0 +1,153 @@
+// gritstone eval qa: answers against gold answers, under every reuse policy asked for.
+#include <CLI/CLI.hpp>
+#include <memory>
+#include <set>
+
+#include "apps/commands.h"
+#include "apps/json_output.h"
+#include "apps/reuse_options.h"
+#include "apps/search_options.h"
+#include "apps/terminal.h"
+#include "base/error.h"
+#include "pipelines/embedder_setup.h"
+#include "pipelines/eval_qa.h"
+
+namespace gritstone {
+namespace {
+
+struct Options {
+  std::string questions;
+  std::string run;
+  std::size_t limit = 0;
+  std::vector<std::string> reuse{"none"}, span_types{"int8"}, layouts{"docs-first"};
+  std::vector<std::size_t> ks{5};
+  std::size_t tokens = 64;
+  bool kl = false;
+  bool no_abstain = false;
+  SearchFlags search;
+  std::uint64_t ram_mb = 2048;
+};
+
+void summary_json(JsonOutput& json, const QaSummary& s) {
+  json.begin_object().field("config", s.config).field("questions", s.questions).field("answerable", s.answerable);
+  json.field("em", s.exact_match).field("f1", s.f1).field("contained", s.contained).field("abstention", s.abstention);
+  json.field("false_abstention", s.false_abstention).field("hit_rate", s.hit_rate);
+  json.field("citation_precision", s.citation_precision).field("citation_recall", s.citation_recall);
+  json.field("ttft_ms_median", s.ttft_ms_median).field("total_ms_median", s.total_ms_median).field("reused_share", s.reused_share);
+  json.field("compared", s.compared).field("same_tokens", s.same_tokens).field("flipped", s.flipped);
+  json.field("reference_right", s.reference_right).field("stayed_right", s.stayed_right);
+  json.field("stayed_right_lower", s.stayed_right_lower).field("kl_tokens", s.kl_tokens).field("kl_mean", s.kl_mean);
+  json.field("kl_p99", s.kl_p99).field("top1_agreement", s.top1_agreement).end_object();
+}
+
+void print_table(const std::vector<QaSummary>& summaries) {
+  std::size_t width = 6;
+  for (const QaSummary& s : summaries) width = std::max(width, s.config.size());
+  const int w = static_cast<int>(width);
+  print_out(format("%-*s  %5s  %5s  %5s  %5s  %5s  %8s  %8s  %7s  %s\n", w, "config", "n", "EM", "F1", "right", "hit", "TTFT ms",
+                   "total ms", "reused", "stayed right"));
+  for (const QaSummary& s : summaries) {
+    print_out(format("%-*s  %5zu  %5.3f  %5.3f  %5.3f  %5.3f  %8.0f  %8.0f  %6.1f%%", w, s.config.c_str(), s.questions, s.exact_match, s.f1,
+                     s.contained, s.hit_rate, s.ttft_ms_median, s.total_ms_median, 100 * s.reused_share));
+    if (s.compared > 0) {
+      print_out(format("  %zu of %zu, at least %.1f %%", s.stayed_right, s.reference_right, 100 * s.stayed_right_lower));
+    }
+    print_out("\n");
+  }
+}
+
+int run(CliSession& session, const Options& options) {
+  Store& store = session.store(Store::Mode::kRead);
+  const auto snapshot = store.snapshot(session.options.collection);
+  EvalQaOptions eval;
+  eval.questions = read_questions(options.questions);
+  if (options.limit > 0 && eval.questions.size() > options.limit) eval.questions.resize(options.limit);
+  std::vector<ReusePolicy> policies;
+  for (const std::string& text : options.reuse) policies.push_back(parse_reuse(text));
+  std::vector<KvType> types;
+  for (const std::string& text : options.span_types) types.push_back(kv_type_from_name(text).value_or(KvType::kInt8));
+  std::vector<PromptLayout> layouts;
+  for (const std::string& text : options.layouts) {
+    layouts.push_back(text == "query-first" ? PromptLayout::kQueryFirst : PromptLayout::kDocsFirst);
+  }
+  eval.grid = qa_grid(policies, types, options.ks, layouts);
+  eval.kl = options.kl;
+  eval.run = options.run;
+  eval.answer.search = options.search.search_options(session, snapshot->info());
+  eval.answer.max_new_tokens = options.tokens;
+  eval.answer.abstain = !options.no_abstain;
+  eval.answer.cancel = session.stop();
+  eval.on_progress = [&session](std::size_t done, std::size_t total) { session.progress().update("ask", done, total, "questions"); };
+  const ModelParts parts = session.model_parts();
+  const auto embedder = eval.answer.search.mode == SearchMode::kBm25 ? nullptr : open_collection_embedder(parts, snapshot->info());
+  // Kept in memory alone: measuring leaves no trace in the store.
+  SpanCache cache(store, {options.ram_mb << 20, 0});
+  eval.answer.cache = &cache;
+  const std::vector<QaRow> rows = eval_qa(*snapshot, embedder.get(), parts, eval);
+  session.progress().clear();
+  std::set<std::string> kinds;
+  for (const QaQuestion& question : eval.questions) {
+    if (!question.kind.empty()) kinds.insert(question.kind);
+  }
+  if (session.options.json) {
+    JsonOutput json;
+    json.begin_object().begin_array("configs");
+    for (const QaSummary& s : summarise(rows, eval.grid)) summary_json(json, s);
+    json.end_array().begin_object("kinds");
+    for (const std::string& kind : kinds) {
+      json.begin_array(kind);
+      for (const QaSummary& s : summarise(rows, eval.grid, kind)) summary_json(json, s);
+      json.end_array();
+    }
+    json.end_object().end_object().print();
+    return 0;
+  }
+  print_table(summarise(rows, eval.grid));
+  if (kinds.size() < 2) return 0;
+  for (const std::string& kind : kinds) {
+    print_out("\n" + kind + "\n");
+    print_table(summarise(rows, eval.grid, kind));
+  }
+  return 0;
+}
+
+}  // namespace
+
+void add_eval_qa_command(CLI::App& eval, CliSession& session, CommandTable& table) {
+  CLI::App* command = eval.add_subcommand("qa", "Answers against gold answers, under every combination of the options with commas");
+  auto options = std::make_shared<Options>();
+  command->add_option("--questions", options->questions, "JSON lines with question and answers, or a SQuAD file")->required();
+  command->add_option("--run", options->run, "Keeps every answer in this file (JSON lines) and goes on from what it holds");
+  command->add_option("--limit", options->limit, "Only the first so many questions; 0: all")->capture_default_str();
+  command->add_option("--reuse", options->reuse, "Policies, with commas: none,exact,chunks,first=16,blend=0.15")
+      ->delimiter(',')
+      ->capture_default_str();
+  command->add_option("--span-type", options->span_types, "Types passages' states are kept in, with commas")
+      ->delimiter(',')
+      ->check(CLI::IsMember({"bf16", "int8", "int4"}))
+      ->capture_default_str();
+  command->add_option("--passages", options->ks, "Passages put before the model, with commas")
+      ->delimiter(',')
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  command->add_option("--layout", options->layouts, "Prompt orders, with commas: docs-first,query-first")
+      ->delimiter(',')
+      ->check(CLI::IsMember({"docs-first", "query-first"}))
+      ->capture_default_str();
+  command->add_option("-n,--tokens", options->tokens, "Longest answer")->capture_default_str()->check(CLI::PositiveNumber);
+  command->add_flag("--kl", options->kl, "Also scores the reference answers under every policy, token by token");
+  command->add_flag("--no-abstain", options->no_abstain, "Lets the model answer even if no passage seems to hold the answer");
+  command->add_option("--cache-ram", options->ram_mb, "MiB of memory for kept states")->capture_default_str();
+  add_search_flags(*command, options->search, "Not used here: see --passages");
+  command->remove_option(command->get_option("-k"));
+  session.add_options(*command, CliSession::kEngine | CliSession::kCollection);
+  command->footer(
+      "\"Stayed right\" compares with the first none (else exact) of the same passages and layout, with the lower 95 % bound.\n"
+      "Examples:\n"
+      "  gritstone eval qa --questions data/sample/questions.jsonl -c sample -m model.gguf\n"
+      "  gritstone eval qa --questions q.jsonl -c notes -m model.gguf --reuse none,exact,chunks --span-type bf16,int8,int4 --kl --run "
+      "run.jsonl");
+  table.add(command, [&session, options] { return run(session, *options); });
+}
+
+}  // namespace gritstone

@@ -1,0 +1,27 @@
+#include "pipelines/json_lines.h"
+
+#include <algorithm>
+#include <string_view>
+
+#include "base/mapped_file.h"
+
+namespace gritstone {
+
+void for_each_json_line(const std::filesystem::path& path,
+                        const std::function<void(const rapidjson::Value& value, const std::string& where)>& visit) {
+  const MappedFile file(path);
+  const std::string_view text(reinterpret_cast<const char*>(file.bytes().data()), file.size());
+  std::size_t number = 0;
+  for (std::size_t begin = 0; begin < text.size();) {
+    const std::size_t end = std::min(text.find('\n', begin), text.size());
+    ++number;
+    const std::string_view line = text.substr(begin, end - begin);
+    begin = end + 1;
+    if (line.find_first_not_of(" \t\r") == std::string_view::npos) continue;
+    const std::string where = path.string() + ", line " + std::to_string(number);
+    const rapidjson::Document document = parse_json(line, where);
+    visit(document, where);
+  }
+}
+
+}  // namespace gritstone

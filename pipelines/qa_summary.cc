@@ -1,0 +1,90 @@
+// The figures of an evaluation's rows.
+#include <map>
+
+#include "pipelines/answer_scoring.h"
+#include "pipelines/eval_qa.h"
+#include "pipelines/qa_metrics.h"
+
+namespace gritstone {
+namespace {
+
+double share(std::size_t part, std::size_t whole) { return whole == 0 ? 0 : static_cast<double>(part) / static_cast<double>(whole); }
+
+QaSummary summarise_config(const std::string& config, const std::map<std::string, const QaRow*>& rows,
+                           const std::map<std::string, const QaRow*>& reference) {
+  QaSummary s;
+  s.config = config;
+  std::vector<double> ttft, total, kl;
+  double em = 0, f1 = 0;
+  std::size_t contained = 0, abstained = 0, falsely = 0, hits = 0, cited = 0, citations = 0, citations_ok = 0, prompt = 0, reused = 0;
+  std::size_t same_top = 0;
+  for (const auto& [id, row] : rows) {
+    ++s.questions;
+    prompt += row->prompt_tokens;
+    reused += row->reused_tokens;
+    if (row->completion_tokens > 0) ttft.push_back(row->ttft_ms);
+    total.push_back(row->total_ms);
+    if (row->answerable) {
+      ++s.answerable;
+      em += row->exact_match;
+      f1 += row->f1;
+      contained += row->contained ? 1 : 0;
+      falsely += row->abstained ? 1 : 0;
+      hits += row->hit ? 1 : 0;
+      cited += row->citations_ok > 0 ? 1 : 0;
+      citations += row->citations;
+      citations_ok += row->citations_ok;
+    } else {
+      abstained += row->abstained ? 1 : 0;
+    }
+    const auto it = reference.find(id);
+    if (it == reference.end()) continue;
+    ++s.compared;
+    s.same_tokens += row->same_tokens ? 1 : 0;
+    s.flipped += row->same_words ? 0 : 1;
+    if (it->second->answerable && it->second->contained) {
+      ++s.reference_right;
+      s.stayed_right += row->contained ? 1 : 0;
+    }
+    kl.insert(kl.end(), row->kl.begin(), row->kl.end());
+    same_top += row->same_top;
+  }
+  const auto answerable = static_cast<double>(s.answerable);
+  if (s.answerable > 0) {
+    s.exact_match = em / answerable;
+    s.f1 = f1 / answerable;
+  }
+  s.contained = share(contained, s.answerable);
+  s.abstention = share(abstained, s.questions - s.answerable);
+  s.false_abstention = share(falsely, s.answerable);
+  s.hit_rate = share(hits, s.answerable);
+  s.citation_precision = share(citations_ok, citations);
+  s.citation_recall = share(cited, s.answerable);
+  s.ttft_ms_median = quantile(ttft, 0.5);
+  s.total_ms_median = quantile(total, 0.5);
+  s.reused_share = share(reused, prompt);
+  s.stayed_right_lower = lower_bound_95(s.stayed_right, s.reference_right);
+  s.kl_tokens = kl.size();
+  s.kl_mean = mean_of(kl);
+  s.kl_p99 = quantile(kl, 0.99);
+  s.top1_agreement = share(same_top, kl.size());
+  return s;
+}
+
+}  // namespace
+
+std::vector<QaSummary> summarise(const std::vector<QaRow>& rows, const std::vector<QaConfig>& grid, const std::string& kind) {
+  std::map<std::string, std::map<std::string, const QaRow*>> by_config;
+  for (const QaRow& row : rows) {
+    if (kind.empty() || row.kind == kind) by_config[row.config][row.id] = &row;
+  }
+  std::vector<QaSummary> summaries;
+  for (std::size_t c = 0; c < grid.size(); ++c) {
+    const std::size_t r = reference_of(grid, c);
+    summaries.push_back(summarise_config(grid[c].name(), by_config[grid[c].name()],
+                                         r == c ? std::map<std::string, const QaRow*>{} : by_config[grid[r].name()]));
+  }
+  return summaries;
+}
+
+}  // namespace gritstone
