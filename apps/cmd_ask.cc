@@ -13,7 +13,6 @@
 #include "pipelines/answer.h"
 #include "pipelines/certificate.h"
 #include "pipelines/embed_on_demand.h"
-#include "pipelines/embed_stage.h"
 #include "pipelines/embedder_setup.h"
 
 namespace gritstone {
@@ -69,7 +68,7 @@ int run(CliSession& session, const Options& options) {
   if (mode == Store::Mode::kReadWrite) {
     request.on_embedded = [&embedded](ChunkId chunk, std::span<const float> row) { embedded[chunk].assign(row.begin(), row.end()); };
   }
-  request.embedding_makes_spans = embedder != nullptr && embedding_makes_spans(embedder->options(), *parts.config);
+  if (embedder != nullptr) request.embedding = embedder->options();
   AnswerStream stream(session);
   if (!session.options.json && stdout_is_terminal()) request.on_text = [&stream](std::string_view text) { stream.write(text); };
   AnswerResult result = answer(*snapshot, embedder.get(), parts, options.question, request);

@@ -219,18 +219,31 @@ Prompt PromptFormat::chat(std::span<const ChatTurn> turns) const {
 }
 
 Prompt PromptFormat::answer(std::string_view question, std::span<const PromptPassage> passages, PromptLayout layout,
-                            std::string_view instruction) const {
+                            std::string_view instruction, std::span<const TokenId> question_prefix) const {
   if (instruction.empty()) instruction = default_instruction();
   const bool docs_first = layout == PromptLayout::kDocsFirst;
   Builder b(tokenizer_);
-  b.begin(PieceKind::kHead);
-  b.token(bos_);
-  open_user(b, instruction);
-  if (!docs_first) {
+  if (docs_first || question_prefix.empty()) {
+    b.begin(PieceKind::kHead);
+    b.token(bos_);
+    open_user(b, instruction);
+    if (!docs_first) {
+      b.begin(PieceKind::kGlue);
+      b.scaffold("Question: ");
+      b.begin(PieceKind::kQuestion);
+      b.foreign(question);
+      b.begin(PieceKind::kGlue);
+      b.scaffold("\n\n");
+    }
+  } else {
+    b.begin(PieceKind::kHead);
+    for (const TokenId id : question_prefix) b.token(id);
     b.begin(PieceKind::kQuestion);
-    b.scaffold("Question: ");
     b.foreign(question);
-    b.scaffold("\n\n");
+    // Belongs to the first passage, so that the question alone is the first link of a chain of states.
+    b.begin(passages.empty() ? PieceKind::kGlue : PieceKind::kLabel, 0);
+    b.scaffold("\n");
+    open_user(b, instruction);
   }
   for (std::size_t i = 0; i < passages.size(); ++i) {
     b.begin(PieceKind::kLabel, i);
@@ -242,10 +255,12 @@ Prompt PromptFormat::answer(std::string_view question, std::span<const PromptPas
     b.begin(PieceKind::kLabel, i);
     b.scaffold("\n\n");
   }
-  b.begin(PieceKind::kQuestion);
+  b.begin(PieceKind::kGlue);
   if (docs_first) {
     b.scaffold("Question: ");
+    b.begin(PieceKind::kQuestion);
     b.foreign(question);
+    b.begin(PieceKind::kGlue);
   } else {
     b.scaffold("Answer the question above.");
   }
@@ -254,8 +269,9 @@ Prompt PromptFormat::answer(std::string_view question, std::span<const PromptPas
   return b.finish();
 }
 
-std::size_t PromptFormat::answer_base_tokens(std::string_view question, PromptLayout layout, std::string_view instruction) const {
-  return answer(question, {}, layout, instruction).tokens.size();
+std::size_t PromptFormat::answer_base_tokens(std::string_view question, PromptLayout layout, std::string_view instruction,
+                                             std::span<const TokenId> question_prefix) const {
+  return answer(question, {}, layout, instruction, question_prefix).tokens.size();
 }
 
 std::size_t PromptFormat::passage_tokens(const PromptPassage& passage, std::size_t number) const {

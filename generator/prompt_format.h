@@ -41,8 +41,9 @@ struct PromptPassage {
   std::string text;   // tokenised on its own, so that its tokens are the same in every prompt (and in its embedding)
 };
 
-// What a stretch of prompt tokens is. Passages are the reusable spans; heads are constant for a model and instruction; the rest is live.
-enum class PieceKind { kHead, kLabel, kPassage, kQuestion };
+// What a stretch of prompt tokens is. Passages are the reusable spans; heads are constant for a model and instruction; a question is the
+// asker's own words; glue is what stands around them.
+enum class PieceKind { kHead, kLabel, kPassage, kQuestion, kGlue };
 
 struct PromptPiece {
   PieceKind kind = PieceKind::kHead;
@@ -71,10 +72,14 @@ class PromptFormat {
   // docs-first:  head | [1] label passage | ... | question
   // query-first: head + question | [1] label passage | ... | glue
   // Every piece is tokenised on its own under every reuse policy. `instruction` empty: default_instruction().
-  Prompt answer(std::string_view question, std::span<const PromptPassage> passages, PromptLayout layout,
-                std::string_view instruction = {}) const;
+  //   question_prefix  query-first only: the tokens that stand in front of the question where it is embedded. The prompt then begins as
+  //                    that pass does, so that its states can be continued, and the user's turn opens behind it. Empty: the question is
+  //                    part of the turn
+  Prompt answer(std::string_view question, std::span<const PromptPassage> passages, PromptLayout layout, std::string_view instruction = {},
+                std::span<const TokenId> question_prefix = {}) const;
   // Tokens of answer() without passages, and of passage `number` (1-based) with its label, for the context budget.
-  std::size_t answer_base_tokens(std::string_view question, PromptLayout layout, std::string_view instruction = {}) const;
+  std::size_t answer_base_tokens(std::string_view question, PromptLayout layout, std::string_view instruction = {},
+                                 std::span<const TokenId> question_prefix = {}) const;
   std::size_t passage_tokens(const PromptPassage& passage, std::size_t number) const;
 
   // Texts that end an answer in this style beside the tokenizer's stop_ids: roles that are ordinary text to the model.

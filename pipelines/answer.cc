@@ -6,7 +6,9 @@
 
 #include "base/error.h"
 #include "generator/context_budget.h"
+#include "pipelines/embed_stage.h"
 #include "pipelines/source_spans.h"
+#include "retriever/grit_format.h"
 #include "retriever/passage_text.h"
 
 namespace gritstone {
@@ -34,7 +36,11 @@ class Answerer {
         question_(question),
         options_(options),
         format_(*model.tokenizer, choose_prompt_style(*model.config, *model.tokenizer)),
-        start_(Clock::now()) {}
+        start_(Clock::now()) {
+    const bool continues = options.layout == PromptLayout::kQueryFirst && format_.style() == PromptStyle::kGrit && options.embedding &&
+                           embedding_makes_spans(*options.embedding, *model.config);
+    if (continues) question_prefix_ = question_prefix();
+  }
 
   AnswerResult run() {
     if (question_.find_first_not_of(" \t\r\n") == std::string_view::npos) {
@@ -73,25 +79,50 @@ class Answerer {
     t.retrieve_ms = milliseconds_since(start);
   }
 
-  // A passage that has no vector yet is embedded by the first question that touches it; that pass is also the span's.
+  // The tokens in front of the question where it is embedded.
+  std::vector<TokenId> question_prefix() const {
+    const std::string& given = options_.search.instruction;
+    EmbedTokens pass = format_for_embedding(*model_.tokenizer, *options_.embedding, TextRole::kQuery,
+                                            given.empty() ? options_.embedding->query_instruction : given, {}, model_.config->context);
+    pass.tokens.resize(pass.text_first);
+    return pass.tokens;
+  }
+
+  // A pass that embeds is also a pass of the model, so its states are kept where the policy can use them: of passages that had no vector
+  // yet, and of the question.
   void keep_what_search_computes(SearchOptions& search_options) {
     std::optional<SpanNaming> naming;
-    if (options_.cache != nullptr && options_.embedding_makes_spans && options_.reuse.composes()) {
+    if (options_.cache != nullptr && options_.embedding && options_.reuse.kind != ReuseKind::kNone) {
       naming.emplace(model_, options_.cache->store_id(), snapshot_.info(), options_.span_type);
-      search_options.keep_spans = options_.span_type;
+      const bool causal = embedding_makes_spans(*options_.embedding, *model_.config);
+      const bool bidirectional = embedding_is_grits(*options_.embedding, *model_.config);
+      const bool of_passages = options_.reuse.composes() ? causal : options_.reuse.grit() && bidirectional;
+      if (of_passages) search_options.keep_spans = options_.span_type;
+      search_options.whole_spans = options_.reuse.grit();
+      if (options_.reuse.grit() && bidirectional) search_options.keep_query_span = options_.span_type;
+      if (!question_prefix_.empty()) search_options.keep_query_span = naming->prefix_type();
     }
-    search_options.on_embedded = [this, naming](const ChunkRecord& chunk, std::span<const float> row, std::shared_ptr<const KvSpan> span) {
+    search_options.on_embedded = [this, naming](const ChunkRecord& chunk, std::span<const float> row, std::shared_ptr<const KvSpan> span,
+                                                std::span<const TokenId> ids) {
       if (options_.on_embedded) options_.on_embedded(chunk.id, row);
       if (!naming || !span) return;
-      SpanPut put;
-      put.ids = passage_tokens(*model_.tokenizer, chunk.heading_path, chunk.text);
-      if (put.ids.size() != span->tokens) return;
-      put.key = naming->chunk(put.ids);
-      put.span = std::move(span);
-      put.chunk = chunk.id;
-      put.cost_seconds = 1e-3 * static_cast<double>(put.ids.size());  // a guess: the pass was shared with other texts
-      options_.cache->put(std::move(put), snapshot_.info().name);
+      keep(options_.reuse.grit() ? naming->embedding_pass(ids) : naming->chunk(ids), std::move(span), ids, chunk.id);
     };
+    search_options.on_query_embedded = [this, naming](std::shared_ptr<const KvSpan> span, std::span<const TokenId> ids) {
+      if (naming) keep(question_prefix_.empty() ? naming->embedding_pass(ids) : naming->prefix(nullptr, ids), std::move(span), ids, {});
+    };
+  }
+
+  // chunk: its owner; absent: of this process alone.
+  void keep(const SpanKey& key, std::shared_ptr<const KvSpan> span, std::span<const TokenId> ids, std::optional<ChunkId> chunk) {
+    SpanPut put;
+    put.key = key;
+    put.ids.assign(ids.begin(), ids.end());
+    put.span = std::move(span);
+    put.chunk = chunk;
+    put.on_disk = chunk.has_value();
+    put.cost_seconds = 1e-3 * static_cast<double>(ids.size());  // a guess: the pass was shared with other texts
+    options_.cache->put(std::move(put), snapshot_.info().name);
   }
 
   // Names, numbers and codes are what vectors miss, so BM25's best are never crowded out.
@@ -152,12 +183,16 @@ class Answerer {
       items.push_back({format_.passage_tokens(passages.back(), hits_.size()), required_.contains(hit.chunk.id)});
     }
     const std::size_t context = model_.config->context;
-    const std::size_t base = format_.answer_base_tokens(question_, options_.layout, options_.instruction);
-    const BudgetResult budget = fit_context(context, base, options_.max_new_tokens, items);
+    const std::size_t base = format_.answer_base_tokens(question_, options_.layout, options_.instruction, question_prefix_);
+    BudgetResult budget = fit_context(context, base, options_.max_new_tokens, items);
     for (const std::size_t i : budget.dropped) {
-      const ChunkRecord& c = hits_[i].chunk;
-      result_.dropped.push_back({c.path, c.heading_path, c.span.start, c.span.end, items[i].tokens,
-                                 "does not fit into the context (" + std::to_string(context) + " tokens)"});
+      drop(hits_[i].chunk, items[i].tokens, "does not fit into the context (" + std::to_string(context) + " tokens)");
+    }
+    if (options_.reuse.grit() && budget.kept.size() > 1) {
+      for (const std::size_t i : std::span(budget.kept).subspan(1)) {
+        drop(hits_[i].chunk, items[i].tokens, reuse_name(options_.reuse) + " puts one passage before the model");
+      }
+      budget.kept.resize(1);
     }
     std::vector<PromptPassage> kept;
     for (const std::size_t i : budget.kept) {
@@ -169,9 +204,13 @@ class Answerer {
       return {};
     }
     for (const std::size_t i : kept_) add_passage(hits_[i]);
-    Prompt prompt = format_.answer(question_, kept, options_.layout, options_.instruction);
+    Prompt prompt = format_.answer(question_, kept, options_.layout, options_.instruction, question_prefix_);
     result_.timings.prompt_ms = milliseconds_since(start);
     return prompt;
+  }
+
+  void drop(const ChunkRecord& c, std::size_t tokens, std::string reason) {
+    result_.dropped.push_back({c.path, c.heading_path, c.span.start, c.span.end, tokens, std::move(reason)});
   }
 
   GenerateResult generate_answer(const Prompt& prompt) {
@@ -274,6 +313,7 @@ class Answerer {
   const AnswerOptions& options_;
   PromptFormat format_;
   Clock::time_point start_;
+  std::vector<TokenId> question_prefix_;  // of a query-first prompt that continues the question's embedding; else empty
   std::vector<SearchHit> hits_;
   std::set<ChunkId> required_;
   std::vector<std::size_t> kept_;  // indexes into hits_, in prompt order

@@ -18,6 +18,7 @@
 #include "index/store.h"
 #include "pipelines/model_parts.h"
 #include "pipelines/prompt_composer.h"
+#include "retriever/embed_options.h"
 #include "retriever/embedder.h"
 #include "retriever/search.h"
 
@@ -38,8 +39,9 @@ struct AnswerOptions {
   KvType span_type = KvType::kInt8;  // as ComposerOptions
   // Rows that search computed on demand, for storing them (keep_embeddings() in pipelines/embed_on_demand.h).
   std::function<void(ChunkId, std::span<const float> row)> on_embedded;
-  // Whether the collection's embedder leaves a passage's span behind (embedding_makes_spans()): then search on demand fills the cache.
-  bool embedding_makes_spans = false;
+  // How the collection's embedder reads texts, where it is the model itself: then what embedding computes is kept for answering. A passage
+  // embedded on demand leaves its span, the question the beginning of a query-first prompt (with a GRIT-tuned causal embedder).
+  std::optional<EmbedOptions> embedding;
   bool keep_trace = false;
   bool drafts = true;  // continue quotes from the passages, checked in one batch; the text is the same
   // Called on the calling thread: once with what was found, then with text as it is written (markers not yet checked).

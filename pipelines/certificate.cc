@@ -111,6 +111,7 @@ ResolvedReuse resolve_reuse(const ReusePolicy& policy, const Store& store, const
     const Certificate certificate = certificate_from_json(body);
     if (!certificate.holds() || certificate.is_stale(collection.chunks)) continue;
     const ReusePolicy certified = parse_reuse(certificate.subject.policy);
+    if (certified.grit()) continue;  // one passage and another prompt: for whoever asks for them
     if (certificate_subject(model, certified, span_type, layout).name() != certificate.subject.name()) continue;
     // The share that is computed again orders the policies by speed; 0.05 stands for the first tokens of a passage.
     const double again = certified.kind == ReuseKind::kBlend ? certified.fraction : certified.kind == ReuseKind::kFirst ? 0.05 : 0.0;

@@ -56,7 +56,7 @@ std::vector<std::string> write_questions(const Snapshot& snapshot, const ModelPa
 }
 
 Certificate certify(const Snapshot& snapshot, const Embedder* embedder, const ModelParts& model, const CertifyOptions& options) {
-  if (!options.policy.composes()) {
+  if (!options.policy.approximate()) {
     throw Error(ErrorCode::kInvalidArgument, "the policy " + reuse_name(options.policy) + " changes no answer and needs no certificate");
   }
   if (options.answer.cache == nullptr) throw Error(ErrorCode::kInvalidArgument, "certifying needs a span cache");

@@ -158,6 +158,11 @@ bool embedding_makes_spans(const EmbedOptions& options, const ModelConfig& confi
          options.layer.value_or(config.layers) == config.layers;
 }
 
+bool embedding_is_grits(const EmbedOptions& options, const ModelConfig& config) {
+  return options.format == EmbedFormat::kGrit && options.attention == Attention::kBidirectional && options.pooling == Pooling::kMean &&
+         options.layer.value_or(config.layers) == config.layers;
+}
+
 EmbedStageResult embed_pending(WriteJob& job, const CollectionInfo& collection, const ModelParts& parts, EmbedderManifest& manifest,
                                const EmbedStageOptions& options) {
   EmbedStageResult result;

@@ -43,6 +43,8 @@ inline constexpr std::size_t kRefreezeGrowth = 4;
 
 // Whether embeddings of this kind leave spans behind (SpanKeeping).
 bool embedding_makes_spans(const EmbedOptions& options, const ModelConfig& config);
+// Whether it is GRIT's own: bidirectional, mean over the last layer.
+bool embedding_is_grits(const EmbedOptions& options, const ModelConfig& config);
 
 // Embeds what is pending, committing every few hundred chunks, so that a killed run goes on where it was. The manifest must already be
 // checked (resolve_manifest); it is stored again if statistics are frozen. Ends with committed vectors; the caller publishes them.

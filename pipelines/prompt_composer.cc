@@ -62,13 +62,15 @@ struct PromptComposer::Link {
 };
 
 PromptComposer::PromptComposer(const ModelParts& model, SpanCache& cache, const CollectionInfo& collection, const ComposerOptions& options)
-    : engine_(model.engine()),
+    : tokenizer_(*model.tokenizer),
+      engine_(model.engine()),
       cache_(cache),
       collection_(collection.name),
       options_(options),
       naming_(model, cache.store_id(), collection, options.span_type) {}
 
 ComposedPrompt PromptComposer::compose(const Prompt& prompt, std::span<const ChunkId> chunks) {
+  if (options_.policy.grit()) return compose_grit(prompt, chunks);
   ComposedPrompt out;
   std::vector<Link> links;
   std::size_t linked = 0;  // what the last link belongs to

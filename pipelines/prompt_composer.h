@@ -61,8 +61,8 @@ class PromptComposer {
  public:
   PromptComposer(const ModelParts& model, SpanCache& cache, const CollectionInfo& collection, const ComposerOptions& options);
 
-  // chunks[i]: the chunk whose passage_text() is passage i of the prompt. Computes the spans that are missing. Throws what the engine
-  // throws.
+  // chunks[i]: the chunk whose passage_text() is passage i of the prompt. Computes the spans that are missing. GRIT's variants write the
+  // paper's prompt around the first passage and the question, and leave the other passages out. Throws what the engine throws.
   ComposedPrompt compose(const Prompt& prompt, std::span<const ChunkId> chunks);
 
   // Hands the job's saved states to the cache. `saved` in the order of `save`.
@@ -76,9 +76,13 @@ class PromptComposer {
                           std::vector<SpanPut>& missing);
   std::vector<std::shared_ptr<const KvSpan>> passage_spans(const Prompt& prompt, std::span<const PromptPiece> passages,
                                                            std::span<const ChunkId> chunks, ComposedPrompt& out);
+  ComposedPrompt compose_grit(const Prompt& prompt, std::span<const ChunkId> chunks);
+  std::shared_ptr<const KvSpan> embedding_pass(const std::vector<TokenId>& ids, std::optional<ChunkId> chunk, PassageReuse& reuse,
+                                               ComposedPrompt& out);
   std::vector<std::vector<bool>> select(const Prompt& prompt, std::span<const PromptPiece> passages,
                                         std::span<const std::shared_ptr<const KvSpan>> spans, ComposedPrompt& out);
 
+  const Tokenizer& tokenizer_;
   Engine& engine_;
   SpanCache& cache_;
   const std::string collection_;

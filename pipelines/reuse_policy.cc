@@ -25,6 +25,11 @@ ReusePolicy parse_reuse(std::string_view text) {
     return policy;
   }
   if (text == "chunks") return {ReuseKind::kChunks};
+  for (const ReuseKind kind : {ReuseKind::kGritDoc, ReuseKind::kGritQuery, ReuseKind::kGritDocQuery, ReuseKind::kGritQueryDoc}) {
+    policy.kind = kind;
+    if (text == reuse_name(policy)) return policy;
+  }
+  policy = {};
   if (text.starts_with("first=") && read_number(text.substr(6), policy.first_tokens) && policy.first_tokens > 0) {
     policy.kind = ReuseKind::kFirst;
     return policy;
@@ -34,7 +39,8 @@ ReusePolicy parse_reuse(std::string_view text) {
     return policy;
   }
   throw Error(ErrorCode::kInvalidArgument, "unknown reuse policy \"" + std::string(text) +
-                                               "\", expected auto, none, exact, chunks, first=K (K >= 1) or blend=R (0 < R <= 1)");
+                                               "\", expected auto, none, exact, chunks, first=K (K >= 1), blend=R (0 < R <= 1), "
+                                               "grit-doc, grit-query, grit-doc-query or grit-query-doc");
 }
 
 std::string reuse_name(const ReusePolicy& policy) {
@@ -52,6 +58,14 @@ std::string reuse_name(const ReusePolicy& policy) {
       std::snprintf(number, sizeof number, "%g", policy.fraction);
       return std::string("blend=") + number;
     }
+    case ReuseKind::kGritDoc:
+      return "grit-doc";
+    case ReuseKind::kGritQuery:
+      return "grit-query";
+    case ReuseKind::kGritDocQuery:
+      return "grit-doc-query";
+    case ReuseKind::kGritQueryDoc:
+      return "grit-query-doc";
   }
   return "";
 }

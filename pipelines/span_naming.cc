@@ -16,6 +16,8 @@ SpanNaming::SpanNaming(const ModelParts& model, std::string_view store_id, const
   chunk_.numerics = model.engine().numerics_id();
   chunk_.salt = std::string(store_id) + ":" + std::to_string(collection.id);
   chunk_.type = type;
+  pass_ = chunk_;
+  pass_.bidirectional = true;
   prefix_ = chunk_;
   prefix_.type = model.engine().options().kv_type;
   head_ = format_for_embedding(*model.tokenizer, EmbedOptions{}, TextRole::kDocument, {}, {}, model.config->context).tokens;

@@ -27,11 +27,13 @@ class SpanNaming {
   KvType prefix_type() const noexcept { return prefix_.type; }
 
   SpanKey chunk(std::span<const TokenId> passage) const { return span_key(chunk_, &head_key_, passage); }
+  // A whole bidirectional embedding pass, its prefix included (GRIT's caching variants).
+  SpanKey embedding_pass(std::span<const TokenId> ids) const { return span_key(pass_, nullptr, ids); }
   // A link of a prompt's chain; left: the link in front of it.
   SpanKey prefix(const SpanKey* left, std::span<const TokenId> ids) const { return span_key(prefix_, left, ids); }
 
  private:
-  SpanScope chunk_, prefix_;
+  SpanScope chunk_, prefix_, pass_;
   std::vector<TokenId> head_;
   SpanKey head_key_;
 };

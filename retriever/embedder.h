@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <optional>
 #include <span>
@@ -23,6 +24,7 @@ struct EmbedRequest {
   std::string instruction;           // of a query; empty: the embedder's own. Documents have none (GRIT)
   bool bulk = false;                 // indexing: runs behind interactive work
   std::optional<KvType> keep_spans;  // also return the KV states of each text's own tokens, as this type
+  bool whole_spans = false;          // with keep_spans: of all tokens of the pass, its prefix included
   std::stop_token cancel;
 };
 
@@ -30,6 +32,7 @@ struct EmbedResult {
   std::vector<std::size_t> tokens;                   // of each text as embedded: its own tokens, without prefix
   std::vector<std::size_t> cut;                      // tokens of each text beyond max_tokens(), which were left out; 0: nothing was
   std::vector<std::shared_ptr<const KvSpan>> spans;  // [n] with keep_spans, else empty
+  std::vector<std::vector<std::int32_t>> span_ids;   // [n] with keep_spans: the tokens of each span
   std::size_t truncated() const noexcept {
     std::size_t texts = 0;
     for (const std::size_t c : cut) texts += c > 0 ? 1 : 0;

@@ -44,7 +44,10 @@ EmbedResult GritEmbedder::embed(const EmbedRequest& request, MatrixView<float> o
   EmbedResult result;
   result.tokens.resize(n);
   result.cut.resize(n);
-  if (request.keep_spans) result.spans.resize(n);
+  if (request.keep_spans) {
+    result.spans.resize(n);
+    result.span_ids.resize(n);
+  }
   std::deque<Pending> in_flight;
   std::size_t next = 0;
   // On an error the futures still in flight are dropped; the engine finishes or cancels their jobs on its own.
@@ -56,7 +59,11 @@ EmbedResult GritEmbedder::embed(const EmbedRequest& request, MatrixView<float> o
     pool(pending, output, request.role, out.row(row));
     result.cut[row] = pending.format.cut;
     result.tokens[row] = pending.tokens;
-    if (request.keep_spans) result.spans[row] = output.kv.at(0);
+    if (request.keep_spans) {
+      result.spans[row] = output.kv.at(0);
+      const auto first = pending.format.tokens.begin() + static_cast<std::ptrdiff_t>(request.whole_spans ? 0 : pending.format.text_first);
+      result.span_ids[row].assign(first, first + static_cast<std::ptrdiff_t>(output.kv.at(0)->tokens));
+    }
   }
   return result;
 }
@@ -71,7 +78,11 @@ GritEmbedder::Pending GritEmbedder::submit(const EmbedRequest& request, const st
   job.attention = options_.attention;
   job.wants.normed_after = layer_;
   job.wants.router = options_.pooling == Pooling::kRouting;
-  if (request.keep_spans) job.wants.kv = {{pending.format.text_first, pending.format.text_count, *request.keep_spans}};
+  if (request.keep_spans && request.whole_spans) {
+    job.wants.kv = {{0, pending.format.text_first + pending.format.text_count, *request.keep_spans}};
+  } else if (request.keep_spans) {
+    job.wants.kv = {{pending.format.text_first, pending.format.text_count, *request.keep_spans}};
+  }
   job.priority = request.bulk ? Priority::kBulk : Priority::kInteractive;
   job.cancel = request.cancel;
   pending.output = engine_.submit(std::move(job));

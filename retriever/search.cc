@@ -73,7 +73,12 @@ class Searcher {
       request.role = TextRole::kQuery;
       request.instruction = options_.instruction;
       request.cancel = options_.cancel;
-      embedder_->embed(request, MatrixView<float>(query_vector_.data(), 1, query_vector_.size()));
+      request.keep_spans = options_.keep_query_span;
+      request.whole_spans = true;
+      const EmbedResult done = embedder_->embed(request, MatrixView<float>(query_vector_.data(), 1, query_vector_.size()));
+      if (!done.spans.empty() && done.cut[0] == 0 && options_.on_query_embedded) {
+        options_.on_query_embedded(done.spans[0], done.span_ids[0]);
+      }
     }
     const Timed timed(result_.timings.vector_ms);
     vectors_ = snapshot_.vectors();
@@ -162,13 +167,15 @@ class Searcher {
       request.texts = texts;
       request.cancel = options_.cancel;
       request.keep_spans = options_.keep_spans;
+      request.whole_spans = options_.whole_spans;
       const EmbedResult done = embedder_->embed(request, MatrixView<float>(rows.data(), fresh.size(), embedder_->dim()));
       for (std::size_t i = 0; i < fresh.size(); ++i) {
         const std::span<const float> row(rows.data() + i * embedder_->dim(), embedder_->dim());
         on_demand_[fresh[i].id] = static_cast<float>(dot(row, query_vector_));
         // The span of a text that was cut is not the passage's.
         const bool whole = !done.spans.empty() && done.cut[i] == 0;
-        if (options_.on_embedded) options_.on_embedded(fresh[i], row, whole ? done.spans[i] : nullptr);
+        if (!options_.on_embedded) continue;
+        options_.on_embedded(fresh[i], row, whole ? done.spans[i] : nullptr, whole ? done.span_ids[i] : std::vector<std::int32_t>{});
       }
       result_.embedded_on_demand += fresh.size();
     }

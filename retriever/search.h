@@ -31,10 +31,15 @@ struct SearchOptions {
   bool collapse_duplicates = true;
   // Fused search without stored vectors embeds so many of BM25's best (each costs a forward pass of up to 256 tokens).
   std::size_t embed_on_demand = 12;
-  // What the passes on demand computed is not thrown away: each chunk's row, and its KV span of type `keep_spans` where the embedder can
-  // leave one (else null).
+  // What the passes on demand computed is not thrown away: each chunk's row, and its KV span of type `keep_spans` with its tokens (absent:
+  // null and none). whole_spans: as EmbedRequest.
   std::optional<KvType> keep_spans;
-  std::function<void(const ChunkRecord&, std::span<const float> row, std::shared_ptr<const KvSpan> span)> on_embedded;
+  bool whole_spans = false;
+  std::function<void(const ChunkRecord&, std::span<const float> row, std::shared_ptr<const KvSpan> span, std::span<const std::int32_t> ids)>
+      on_embedded;
+  // Likewise the pass of the query: its whole span.
+  std::optional<KvType> keep_query_span;
+  std::function<void(std::shared_ptr<const KvSpan> span, std::span<const std::int32_t> ids)> on_query_embedded;
   std::string instruction;  // of the query; empty: the embedder's own
   std::stop_token cancel;
 };
