@@ -82,8 +82,9 @@ class Answerer {
   // The tokens in front of the question where it is embedded.
   std::vector<TokenId> question_prefix() const {
     const std::string& given = options_.search.instruction;
-    EmbedTokens pass = format_for_embedding(*model_.tokenizer, *options_.embedding, TextRole::kQuery,
-                                            given.empty() ? options_.embedding->query_instruction : given, {}, model_.config->context);
+    EmbedTokens pass =
+        format_for_embedding(*model_.tokenizer, *options_.embedding, TextRole::kQuery,
+                             given.empty() ? options_.embedding->query_instruction : given, question_, model_.config->context);
     pass.tokens.resize(pass.text_first);
     return pass.tokens;
   }

@@ -118,6 +118,50 @@ TEST_P(Parity, SplitPrefillEqualsHuggingFace) {
   expect_equal_outputs(engine->run(job_of(goldens, "causal", file->config())), goldens, "causal", file->config());
 }
 
+// GRIT's caching: the states of bidirectional passes, one behind the other and both rotated from position 0, in front of a causal prompt.
+TEST(GritParity, PromptsBehindEmbeddingPassesEqualHuggingFace) {
+  for (const char* name : {"olmoe_plain_bf16", "olmoe_grouped_norm_sharded", "mistral_old_rope"}) {
+    const auto file = ModelFile::open(golden_path(name));
+    const Goldens goldens = read_golden_tensors(golden_path(std::string(name) + ".grit.safetensors"));
+    EngineOptions options;
+    options.threads = 2;
+    options.compute = ComputeMode::kF32;
+    options.kv_type = KvType::kF32;
+    options.kv_slots = 512;
+    const auto engine = Engine::create(*file, options);
+    const auto pass = [&](const std::string& text) {
+      Job job;
+      job.tokens = goldens.at(text + ".ids").i32;
+      job.attention = Attention::kBidirectional;
+      job.wants.kv = {{0, job.tokens.size(), KvType::kF32}};
+      return engine->run(std::move(job)).kv.at(0);
+    };
+    for (const bool with_query : {false, true}) {
+      SCOPED_TRACE(std::string(name) + (with_query ? ", doc-query" : ", doc"));
+      Job job;
+      for (const char* text : {"doc", "query"}) {
+        if (std::string(text) == "query" && !with_query) continue;
+        Segment segment;
+        segment.span = pass(text);
+        segment.length = segment.span->tokens;
+        segment.slot = job.context.empty() ? 0 : job.context.back().length;
+        job.context.push_back(segment);
+      }
+      job.tokens = goldens.at("live.ids").i32;
+      TokenRun run;
+      run.count = job.tokens.size();
+      run.slot = run.position = job.context.back().slot + job.context.back().length;
+      job.runs.push_back(run);
+      job.wants.normed_after = file->config().layers;
+      job.wants.logits = Wants::Logits::kAll;
+      const JobOutput output = engine->run(std::move(job));
+      const std::string test_case = with_query ? "doc-query." : "doc.";
+      EXPECT_LE(relative_error(output.normed, goldens.at(test_case + "hidden.norm").f32), kTolerance);
+      EXPECT_LE(relative_error(output.logits, goldens.at(test_case + "logits").f32), kTolerance);
+    }
+  }
+}
+
 INSTANTIATE_TEST_SUITE_P(Configs, Parity, testing::ValuesIn(kConfigs), [](const auto& info) { return std::string(info.param); });
 
 }  // namespace
