@@ -58,7 +58,7 @@ int run(CliSession& session, const Options& options) {
   if (options.timeout > 0) {
     request.deadline = std::chrono::steady_clock::now() + std::chrono::microseconds(static_cast<std::int64_t>(options.timeout * 1e6));
   }
-  SpanCache cache(store, options.reuse.cache_options(mode));
+  SpanCache cache(store, options.reuse.cache_options(mode, parts));
   request.cache = &cache;
   request.span_type = options.reuse.span_kv_type();
   const ResolvedReuse reuse =

@@ -110,7 +110,7 @@ int certify_policy(CliSession& session, const CertifyFlags& flags) {
   };
   const ModelParts parts = session.model_parts();
   const auto embedder = options.answer.search.mode == SearchMode::kBm25 ? nullptr : open_collection_embedder(parts, snapshot->info());
-  SpanCache cache(store, flags.reuse.cache_options(Store::Mode::kReadWrite));
+  SpanCache cache(store, flags.reuse.cache_options(Store::Mode::kReadWrite, parts));
   options.answer.cache = &cache;
   const Certificate certificate = certify(*snapshot, embedder.get(), parts, options);
   session.progress().clear();
@@ -170,7 +170,7 @@ void add_cache_commands(CLI::App& app, CliSession& session, CommandTable& table)
       cache->add_subcommand("certify", "Measures what a reuse policy changes in this collection's answers; auto uses it if that is little");
   auto certify_flags = std::make_shared<CertifyFlags>();
   certify_flags->search.k = 5;
-  command->add_option("--policy", certify_flags->policy, "chunks, first=K or blend=R")->capture_default_str();
+  command->add_option("--policy", certify_flags->policy, "chunks, first=K, blend=R or a grit-... variant")->capture_default_str();
   command->add_option("--questions", certify_flags->questions, "File with one question a line [the model writes some]");
   command->add_option("--count", certify_flags->count, "Questions the model writes")->capture_default_str()->check(CLI::PositiveNumber);
   command->add_option("--accept", certify_flags->accept, "Share of answers that may change, with 95 % confidence")
@@ -181,6 +181,7 @@ void add_cache_commands(CLI::App& app, CliSession& session, CommandTable& table)
       ->capture_default_str();
   command->add_option("-n,--tokens", certify_flags->tokens, "Longest answer")->capture_default_str()->check(CLI::PositiveNumber);
   add_search_flags(*command, certify_flags->search, "Passages that are put before the model");
+  command->add_option("--cache-ram", certify_flags->reuse.ram_mb, "MiB of memory for kept states")->capture_default_str();
   add_span_flags(*command, certify_flags->reuse);
   session.add_options(*command, CliSession::kEngine | CliSession::kCollection);
   command->footer(

@@ -24,7 +24,7 @@ struct Options {
   std::uint64_t max_file_mb = 64;
   std::vector<std::string> attributes;
   EmbedFlags embed;
-  std::string kv = "lazy";
+  std::string kv;  // empty: as the collection has it
   ReuseFlags reuse;
 };
 
@@ -73,8 +73,15 @@ int run(CliSession& session, const Options& options) {
     session.warn("no model named, so there will be no vectors and passages are measured in bytes; name one with -m FILE");
   }
   const TokenCounter& counter = session.has_model() ? static_cast<const TokenCounter&>(session.tokenizer()) : bytes;
-  const IngestResult result =
-      ingest(session.store(Store::Mode::kReadWrite), counter, session.has_model() ? &parts : nullptr, ingest_options);
+  Store& store = session.store(Store::Mode::kReadWrite);
+  const auto apply_kv = [&] {
+    const auto collection = store.find_collection(session.options.collection);
+    if (options.kv.empty() || !collection || store.keeps_spans(collection->id) == (options.kv != "off")) return;
+    store.begin_write()->set_keeps_spans(session.options.collection, options.kv != "off");
+  };
+  apply_kv();  // of a collection there is: eager needs it on
+  const IngestResult result = ingest(store, counter, session.has_model() ? &parts : nullptr, ingest_options);
+  apply_kv();
   if (eager) warm_rest(session, options, parts);
   print_ingest(session, result);
   return result.skipped.empty() ? 0 : exit_code(ErrorCode::kPartial);
@@ -90,9 +97,11 @@ void add_index_command(CLI::App& app, CliSession& session, CommandTable& table) 
   command->add_option("--dense", options->dense, "Vectors now, or later (words only until then)")
       ->check(CLI::IsMember({"now", "later"}))
       ->capture_default_str();
-  command->add_option("--kv", options->kv, "Passages' states kept for answering: eager (now) or lazy (with their first use)")
-      ->check(CLI::IsMember({"eager", "lazy"}))
-      ->capture_default_str();
+  command
+      ->add_option(
+          "--kv", options->kv,
+          "Passages' states kept for answering: eager (now), lazy (with their first use) or off (never on disk) [lazy, or as before]")
+      ->check(CLI::IsMember({"eager", "lazy", "off"}));
   add_span_flags(*command, options->reuse);
   command->add_option("--language", options->language, "Of a new collection, for word stems; none: no stemming")->capture_default_str();
   command->add_option("--max-file-mb", options->max_file_mb, "Larger files are skipped")->capture_default_str()->check(CLI::Range(1, 4096));

@@ -16,10 +16,8 @@ struct ReuseFlags {
   std::uint64_t ram_mb = 1024;
   std::uint64_t disk_mb = 8192;
 
-  // mode: what the store was opened in.
-  SpanCacheOptions cache_options(Store::Mode mode) const noexcept {
-    return {ram_mb << 20, mode == Store::Mode::kReadWrite ? disk_mb << 20 : 0};
-  }
+  // mode: what the store was opened in. Loads the model's weights and hash.
+  SpanCacheOptions cache_options(Store::Mode mode, const ModelParts& parts) const;
   KvType span_kv_type() const noexcept;
   // kReadWrite if spans can be kept on disk: a store on a read-only medium still answers.
   Store::Mode store_mode(CliSession& session) const;

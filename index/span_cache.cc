@@ -15,6 +15,11 @@ std::optional<SpanHit> SpanCache::find(const SpanKey& key, std::span<const std::
     const std::lock_guard lock(mutex_);
     const auto found = ram_.find(key);
     if (found != ram_.end() && std::ranges::equal(found->second.ids, ids)) {
+      if (!costs_.ram_pays(ids.size(), found->second.bytes)) {
+        ++stats_.misses;
+        ++stats_.passed_over;
+        return std::nullopt;
+      }
       Entry& entry = found->second;
       entry.priority = gdsf_priority(clock_, ++entry.frequency, entry.cost_seconds, entry.bytes);
       ++stats_.ram_hits;
@@ -22,9 +27,19 @@ std::optional<SpanHit> SpanCache::find(const SpanKey& key, std::span<const std::
       return SpanHit{entry.span, SpanTier::kRam, 0.0};
     }
   }
+  const std::filesystem::path path = span_file_path(store_.path(), key);
+  std::error_code absent;
+  const std::uint64_t size = std::filesystem::file_size(path, absent);
+  if (!absent && !costs_.disk_pays(ids.size(), size)) {
+    const std::lock_guard lock(mutex_);
+    ++stats_.misses;
+    ++stats_.passed_over;
+    return std::nullopt;
+  }
   const auto start = std::chrono::steady_clock::now();
-  auto span = open_span_file(span_file_path(store_.path(), key), key, ids);
+  auto span = open_span_file(path, key, ids);
   const double milliseconds = std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count();
+  if (span != nullptr) costs_.saw_disk(span->bytes.size(), milliseconds / 1e3);
   const std::lock_guard lock(mutex_);
   if (span == nullptr) {
     ++stats_.misses;

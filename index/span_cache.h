@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <filesystem>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -11,6 +12,7 @@
 #include <string>
 #include <vector>
 
+#include "index/span_costs.h"
 #include "index/span_store.h"
 #include "index/store.h"
 
@@ -19,6 +21,7 @@ namespace gritstone {
 struct SpanCacheOptions {
   std::uint64_t ram_bytes = std::uint64_t{1} << 30;
   std::uint64_t disk_bytes = std::uint64_t{8} << 30;  // over all collections of the store; 0: nothing is written
+  std::filesystem::path costs_file;                   // as SpanCosts
 };
 
 enum class SpanTier : std::uint8_t { kRam, kDisk };
@@ -31,6 +34,7 @@ struct SpanHit {
 
 struct SpanCacheStats {
   std::uint64_t ram_hits = 0, disk_hits = 0, misses = 0;
+  std::uint64_t passed_over = 0;  // misses, although there was a span: computing it was expected to be faster than loading it
   std::uint64_t ram_bytes = 0;
   std::size_t ram_spans = 0;
   std::size_t pending = 0;  // spans that flush() has to write
@@ -40,9 +44,10 @@ struct SpanCacheStats {
 class SpanCache {
  public:
   // Borrows the store, which must outlive the cache.
-  SpanCache(Store& store, const SpanCacheOptions& options) : store_(store), options_(options) {}
+  SpanCache(Store& store, const SpanCacheOptions& options) : store_(store), options_(options), costs_(options.costs_file) {}
 
-  // The span of `key` if its token ids are `ids`. Damage is a miss. A file is opened once; then its pages belong to the RAM tier.
+  // The span of `key` if its token ids are `ids` and loading it pays (costs()). Damage is a miss. A file is opened once; then its pages
+  // belong to the RAM tier.
   std::optional<SpanHit> find(const SpanKey& key, std::span<const std::int32_t> ids);
 
   // Keeps a span in RAM and, where it wants that, for the disk tier, which flush() writes.
@@ -55,6 +60,9 @@ class SpanCache {
   SpanCacheStats stats() const;
 
   std::string store_id() const { return store_.id(); }
+
+  // What find() decides by. Disk is measured here; whoever computes or loads spans tells the rest.
+  SpanCosts& costs() noexcept { return costs_; }
 
  private:
   struct Entry {
@@ -71,6 +79,7 @@ class SpanCache {
 
   Store& store_;
   const SpanCacheOptions options_;
+  SpanCosts costs_;
   mutable std::mutex mutex_;
   std::map<SpanKey, Entry> ram_;
   std::uint64_t ram_bytes_ = 0;

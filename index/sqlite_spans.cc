@@ -67,6 +67,15 @@ SpanTierStats stats_of(Database& database, std::optional<std::int64_t> collectio
   return stats;
 }
 
+std::string off_key(std::int64_t collection) { return "kv_off." + std::to_string(collection); }
+
+bool keeps_spans_of(Database& database, std::int64_t collection) {
+  Statement& s = database.statement("SELECT 1 FROM meta WHERE key = ?1").bind(1, off_key(collection));
+  const bool off = s.step();
+  s.reset();
+  return !off;
+}
+
 // Drops the least valuable rows until `room` more bytes fit; how many went.
 std::size_t evict(Database& database, std::uint64_t budget, std::uint64_t room) {
   std::size_t gone = 0;
@@ -113,6 +122,7 @@ std::size_t WriteJob::put_spans(std::string_view collection, std::span<const Spa
   job.commit();
   const auto row = find_collection_row(job.database, collection);
   if (!row) throw Error(ErrorCode::kNotFound, "no collection \"" + std::string(collection) + "\"");
+  if (!keeps_spans_of(job.database, row->info.id)) return 0;
   struct Wanted {
     const SpanPut* put;
     std::optional<std::vector<std::uint8_t>> content;
@@ -158,6 +168,22 @@ std::size_t WriteJob::put_spans(std::string_view collection, std::span<const Spa
   job.drop_orphan_spans();  // eviction may have taken a left neighbour
   job.commit();
   return wanted.size();
+}
+
+void WriteJob::set_keeps_spans(std::string_view collection, bool keep) {
+  Impl& job = *impl_;
+  job.commit();
+  const auto row = find_collection_row(job.database, collection);
+  if (!row) throw Error(ErrorCode::kNotFound, "no collection \"" + std::string(collection) + "\"");
+  job.begin();
+  if (keep) {
+    job.database.statement("DELETE FROM meta WHERE key = ?1").bind(1, off_key(row->info.id)).run();
+  } else {
+    job.database.statement("INSERT OR REPLACE INTO meta(key, value) VALUES(?1, '1')").bind(1, off_key(row->info.id)).run();
+    job.database.statement("DELETE FROM kv_spans WHERE collection_id = ?1").bind(1, row->info.id).run();
+  }
+  job.commit();
+  job.sweep_span_files();
 }
 
 void WriteJob::touch_spans(std::span<const SpanKey> keys) {
@@ -209,6 +235,13 @@ SpanTierStats Store::span_stats(std::optional<std::int64_t> collection) const {
   const SpanTierStats stats = stats_of(*reader, collection);
   impl_->give_back(std::move(reader));
   return stats;
+}
+
+bool Store::keeps_spans(std::int64_t collection) const {
+  auto reader = impl_->take_reader();
+  const bool keeps = keeps_spans_of(*reader, collection);
+  impl_->give_back(std::move(reader));
+  return keeps;
 }
 
 std::vector<std::string> Store::certificates(std::int64_t collection) const {

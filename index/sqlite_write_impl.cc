@@ -151,6 +151,14 @@ void WriteJob::Impl::delete_document(CollectionRow& row, DocumentId id) {
       damaged = true;
     }
   }
+  // Links of prompts hold the document's title or path beside the passage, so they go even if another document has the same passage.
+  database
+      .statement(
+          "DELETE FROM kv_spans WHERE collection_id = ?1 AND left_key IS NOT NULL AND content_hash IN "
+          "(SELECT content_hash FROM chunks WHERE document_id = ?2)")
+      .bind(1, row.info.id)
+      .bind(2, id)
+      .run();
   database.statement("DELETE FROM documents WHERE id = ?1").bind(1, id).run();  // chunks, vectors, attributes cascade
   --row.info.documents;
   // Terms of a text that changed behind our back cannot be taken out one by one.

@@ -79,9 +79,11 @@ bool WriteJob::remove_collection(std::string_view collection) {
     if (!row) return false;
     const std::int64_t id = row->info.id;
     for (const char* sql : {"DELETE FROM embeddings WHERE collection_id = ?1", "DELETE FROM chunks WHERE collection_id = ?1",
-                            "DELETE FROM documents WHERE collection_id = ?1", "DELETE FROM certificates WHERE collection_id = ?1", "DELETE FROM collections WHERE id = ?1"}) {
+                            "DELETE FROM documents WHERE collection_id = ?1", "DELETE FROM certificates WHERE collection_id = ?1",
+                            "DELETE FROM collections WHERE id = ?1"}) {
       impl_->database.statement(sql).bind(1, id).run();
     }
+    impl_->database.statement("DELETE FROM meta WHERE key = 'kv_off.' || ?1").bind(1, id).run();
     drop_fts(impl_->database, id);
     impl_->removed.push_back(id);
     impl_->text_removed = true;

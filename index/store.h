@@ -141,8 +141,11 @@ class WriteJob {
   void publish_vectors(std::string_view collection);
   // Keeps KV spans in files (the disk tier of the span cache): commits first, then makes room within `budget` bytes for all collections by
   // dropping what is least worth keeping (GDSF), then writes the files and records them. Spans that are kept already, whose chunk is gone,
-  // whose left neighbour is not kept, or that are larger than the budget are left out. Returns how many were written.
+  // whose left neighbour is not kept, or that are larger than the budget are left out, and all where set_keeps_spans() said so. Returns how many were written.
   std::size_t put_spans(std::string_view collection, std::span<const SpanPut> spans, std::uint64_t budget);
+  // Whether spans of the collection are kept in files at all (they are unless told otherwise); `keep` false drops those there are. Commits.
+  // Throws Error(kNotFound).
+  void set_keeps_spans(std::string_view collection, bool keep);
   // Counts a use of each span that is kept. Commits.
   void touch_spans(std::span<const SpanKey> keys);
   // As Store::span_stats(), of all collections.
@@ -229,6 +232,7 @@ class Store {
   std::string id() const;
   // Spans kept on disk; of one collection, or of all (nullopt).
   SpanTierStats span_stats(std::optional<std::int64_t> collection = std::nullopt) const;
+  bool keeps_spans(std::int64_t collection) const;
   // Bodies, by name.
   std::vector<std::string> certificates(std::int64_t collection) const;
   // Opens every span file and compares it with its checksums; damaged ones are removed (each is a miss). Needs kReadWrite and takes the

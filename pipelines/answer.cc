@@ -250,6 +250,7 @@ class Answerer {
     t.prefill_ms = generated.timings.prefill_ms;
     t.decode_ms = generated.timings.decode_ms;
     t.tpot_ms = generated.timings.tpot_ms;
+    if (composer) options_.cache->costs().saw_ram(composed.bytes, t.load_ms / 1e3);
     if (composer) composer->keep(composed, generated.saved, t.prefill_ms / 1e3 / static_cast<double>(live_tokens));
     result_.usage = generated.usage;
     result_.drafts = generated.drafts;

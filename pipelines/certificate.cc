@@ -13,7 +13,12 @@ std::string CertificateSubject::name() const { return policy + "|" + span_type +
 std::string Certificate::summary() const {
   char text[160];
   std::snprintf(text, sizeof text, ": %zu of %zu answers changed, at most %.1f %%", changed, questions, 100 * changed_upper);
-  return subject.policy + ", " + subject.span_type + text;
+  std::string summary = subject.policy + ", " + subject.span_type + text;
+  if (checked > 0) {
+    std::snprintf(text, sizeof text, "; in service %zu of %zu%s", checked_changed, checked, revoked ? ", revoked" : "");
+    summary += text;
+  }
+  return summary;
 }
 
 std::string certificate_to_json(const Certificate& c) {
@@ -46,6 +51,11 @@ std::string certificate_to_json(const Certificate& c) {
   number("top1_agreement", c.top1_agreement);
   number("accept", c.accept);
   count("chunks", c.chunks);
+  count("checked", c.checked);
+  count("checked_changed", c.checked_changed);
+  number("evidence", c.evidence);
+  json.Key("revoked");
+  json.Bool(c.revoked);
   json.EndObject();
   return {buffer.GetString(), buffer.GetSize()};
 }
@@ -70,6 +80,11 @@ Certificate certificate_from_json(std::string_view text) {
     c.top1_agreement = require(json_number(json, "top1_agreement"));
     c.accept = require(json_number(json, "accept"));
     c.chunks = count("chunks");
+    // Absent in certificates that were never watched.
+    c.checked = static_cast<std::size_t>(json_integer(json, "checked").value_or(0));
+    c.checked_changed = static_cast<std::size_t>(json_integer(json, "checked_changed").value_or(0));
+    c.evidence = json_number(json, "evidence").value_or(0);
+    c.revoked = json_bool(json, "revoked").value_or(false);
     return c;
   } catch (const Error& error) {
     throw Error(ErrorCode::kDamagedData, std::string("a certificate cannot be read: ") + error.what());

@@ -36,8 +36,13 @@ struct Certificate {
   double top1_agreement = 0;  // share of tokens whose most likely continuation is the same
   double accept = 0;          // largest changed_upper that was accepted
   std::size_t chunks = 0;     // of the collection then
+  // In service (pipelines/certificate_watch.h).
+  std::size_t checked = 0;          // answers written again without reuse
+  std::size_t checked_changed = 0;  // of them
+  double evidence = 0;              // log likelihood ratio of the sequential test
+  bool revoked = false;
 
-  bool holds() const noexcept { return changed_upper <= accept; }
+  bool holds() const noexcept { return !revoked && changed_upper <= accept; }
   // The collection has since grown or shrunk by more than half: other passages than those that were measured.
   bool is_stale(std::size_t chunks_now) const noexcept { return chunks_now * 2 > chunks * 3 || chunks_now * 3 < chunks * 2; }
   std::string summary() const;  // "chunks, int8: 1 of 120 answers changed, at most 3.9 %"

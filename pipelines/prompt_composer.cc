@@ -199,7 +199,10 @@ std::vector<std::shared_ptr<const KvSpan>> PromptComposer::passage_spans(const P
     }
   }
   for (auto& [p, output] : jobs) spans[p] = output.get().kv.at(0);
-  if (!jobs.empty()) out.compute_ms = milliseconds_since(start);
+  if (!jobs.empty()) {
+    out.compute_ms = milliseconds_since(start);
+    cache_.costs().saw_compute(computed, out.compute_ms / 1e3);
+  }
   for (const auto& job : jobs) {
     const std::size_t p = job.first;
     const std::span<const TokenId> ids = std::span(prompt.tokens).subspan(passages[p].first, passages[p].count);
@@ -258,6 +261,7 @@ void PromptComposer::keep(ComposedPrompt& composed, std::span<const std::shared_
     SpanPut& put = composed.puts[i];
     put.span = saved[i];
     put.cost_seconds = seconds_per_token * static_cast<double>(put.ids.size());
+    cache_.costs().saw_compute(put.ids.size(), put.cost_seconds);
     cache_.put(std::move(put), collection_);
   }
   composed.puts.clear();

@@ -19,6 +19,10 @@ constexpr std::size_t kBatch = 8;
 
 WarmResult warm_spans(Store& store, std::string_view collection, const ModelParts& model, const WarmOptions& options) {
   const auto snapshot = store.snapshot(collection);
+  if (!store.keeps_spans(snapshot->info().id)) {
+    throw Error(ErrorCode::kInvalidArgument,
+                "collection \"" + std::string(collection) + "\" keeps no states on disk; gritstone index PATH --kv lazy allows it again");
+  }
   const SpanNaming naming(model, store.id(), snapshot->info(), options.type);
   Engine& engine = model.engine();
   const std::vector<ChunkId> ids = snapshot->matching_chunks({});

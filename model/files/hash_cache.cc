@@ -6,9 +6,9 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <cstdlib>
 #include <cstring>
 
+#include "base/cache_directory.h"
 #include "base/checked_file.h"
 #include "base/error.h"
 #include "base/hash.h"
@@ -18,15 +18,6 @@ namespace {
 
 constexpr std::size_t kChunk = std::size_t{1} << 20;
 constexpr std::string_view kHeader = "gritstone-hash-1\n";
-
-// Directory of the remembered hashes; empty if the environment names no place for it.
-std::filesystem::path cache_directory() {
-  if (const char* xdg = std::getenv("XDG_CACHE_HOME"); xdg != nullptr && *xdg == '/')
-    return std::filesystem::path(xdg) / "gritstone" / "hashes";
-  if (const char* home = std::getenv("HOME"); home != nullptr && *home == '/')
-    return std::filesystem::path(home) / ".cache" / "gritstone" / "hashes";
-  return {};
-}
 
 class OpenFile {
  public:
@@ -98,7 +89,7 @@ void store_entry(const std::filesystem::path& entry, const std::string& text) no
 std::string remembered_sha256(const std::filesystem::path& file) {
   const OpenFile open(file);
   const std::string key = identity(open.fd(), file);
-  const std::filesystem::path directory = cache_directory();
+  const std::filesystem::path directory = cache_directory("hashes");
   const std::filesystem::path entry = directory / to_hex(xxh128(as_bytes(key)));
   if (!directory.empty()) {
     if (const std::string known = load_entry(entry, key); !known.empty()) return known;

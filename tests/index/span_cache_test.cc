@@ -220,6 +220,50 @@ TEST_F(SpanStore, GoWithTheLastTextThatOwnsThem) {
   EXPECT_EQ(store_->span_stats().spans, 0u);
 }
 
+// Two documents hold the same passage. Its own span knows no document; a link of a prompt has the label of one in it.
+TEST_F(SpanStore, LinksWithADocumentsLabelGoWithThatDocument) {
+  SpanPut own = make_put(1, chunk("a.md", 0)), head = make_put(2), link = make_put(3, chunk("a.md", 0)), behind = make_put(4);
+  link.left = head.key;
+  behind.left = link.key;
+  const Chunk same = [&] {
+    const auto record = store_->snapshot("notes")->chunk(chunk("a.md", 0));
+    Chunk copy;
+    copy.heading_path = record.heading_path;
+    copy.text = record.text;
+    copy.span = record.span;
+    return copy;
+  }();
+  {
+    auto job = store_->begin_write();
+    job->put_document("notes", make_meta("copy.md"), std::span(&same, 1));
+    job->commit();
+  }
+  EXPECT_EQ(put({own, head, link, behind}), 4u);
+  {
+    auto job = store_->begin_write();
+    job->remove_document("notes", "a.md");
+    job->commit();
+  }
+  EXPECT_TRUE(kept(own)) << "copy.md has the passage still";
+  EXPECT_TRUE(kept(head));
+  EXPECT_FALSE(kept(link)) << "it may say a.md";
+  EXPECT_FALSE(kept(behind));
+}
+
+TEST_F(SpanStore, KeepsNoneOfACollectionThatWantsNone) {
+  const std::int64_t id = store_->find_collection("notes")->id;
+  EXPECT_TRUE(store_->keeps_spans(id));
+  EXPECT_EQ(put({make_put(1), make_put(2, chunk("a.md", 0))}), 2u);
+  store_->begin_write()->set_keeps_spans("notes", false);
+  EXPECT_FALSE(store_->keeps_spans(id));
+  EXPECT_EQ(files(), 0u) << "what was there is gone";
+  EXPECT_EQ(put({make_put(3)}), 0u);
+  EXPECT_EQ(files(), 0u);
+  store_->begin_write()->set_keeps_spans("notes", true);
+  EXPECT_EQ(put({make_put(3)}), 1u);
+  EXPECT_GS_ERROR(store_->begin_write()->set_keeps_spans("other", false), ErrorCode::kNotFound, "other");
+}
+
 TEST_F(SpanStore, ASpanOfTextThatIsGoneIsNotKept) {
   const ChunkId gone = chunk("b.md", 0);
   {

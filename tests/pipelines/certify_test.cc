@@ -1,6 +1,9 @@
 // Certificates: what is measured, what is kept, and when `auto` may use a policy.
 #include "pipelines/certify.h"
 
+#include <random>
+
+#include "pipelines/certificate_watch.h"
 #include "tests/base/expect_error.h"
 #include "tests/pipelines/tiny_collection.h"
 
@@ -124,6 +127,72 @@ TEST_F(Certifying, AutoTakesTheFastestPolicyThatHolds) {
   job->remove_collection("notes");
   job->commit();
   EXPECT_TRUE(store_->certificates(collection_.id).empty());
+}
+
+TEST(CertificateWatching, RevokesSoonWhereManyChangeAndNotWhereFewDo) {
+  Certificate bad = sample();
+  std::size_t n = 0;
+  while (!bad.revoked && n < 1000) note_checked_answer(bad, ++n % 5 == 0);  // a fifth, where a twentieth was accepted
+  EXPECT_TRUE(bad.revoked);
+  EXPECT_LT(n, 60u);
+  EXPECT_FALSE(bad.holds());
+  EXPECT_EQ(bad.checked, n);
+
+  Certificate good = sample();
+  for (n = 1; n <= 2000; ++n) note_checked_answer(good, n % 50 == 0);  // two in a hundred
+  EXPECT_FALSE(good.revoked);
+  EXPECT_TRUE(good.holds());
+  EXPECT_EQ(good.checked_changed, 40u);
+
+  // Of 400 runs at the accepted rate, few end in a revocation within the length of one test.
+  std::mt19937 random(1);
+  std::bernoulli_distribution changes(0.05);
+  int revoked = 0;
+  for (int run = 0; run < 400; ++run) {
+    Certificate c = sample();
+    for (int i = 0; i < 100 && !c.revoked; ++i) note_checked_answer(c, changes(random));
+    revoked += c.revoked ? 1 : 0;
+  }
+  EXPECT_LE(revoked, 32) << "one in twenty wanted, 20 expected at most, 32 is 2.6 standard deviations above";
+}
+
+TEST(CertificateWatching, IsKeptWithTheCertificate) {
+  Certificate c = sample();
+  for (int i = 0; i < 30; ++i) note_checked_answer(c, true);
+  const Certificate back = certificate_from_json(certificate_to_json(c));
+  EXPECT_TRUE(back.revoked);
+  EXPECT_EQ(back.checked, 30u);
+  EXPECT_EQ(back.summary(), "blend=0.15, int8: 1 of 120 answers changed, at most 3.9 %; in service 30 of 30, revoked");
+}
+
+TEST_F(Certifying, WatchRevokesAPolicyThatChangesAnswersInService) {
+  Certificate c = sample();  // a certificate that promises too much: random weights change most answers under chunks
+  c.subject = certificate_subject(parts_, parse_reuse("chunks"), KvType::kInt8, PromptLayout::kDocsFirst);
+  c.chunks = collection_.chunks;
+  c.chunks = store_->find_collection("notes")->chunks;
+  keep(c);
+  ASSERT_EQ(resolve("auto").policy.kind, ReuseKind::kChunks);
+  CertificateWatch watch(0.5);
+  const auto no_embedder = [](const CollectionInfo&) -> const Embedder* { return nullptr; };
+  EXPECT_FALSE(watch.check_one(*store_, parts_, no_embedder, {}));
+  AnswerOptions ask = options("chunks").answer;
+  ask.reuse = parse_reuse("chunks");
+  ask.abstain = false;
+  bool revoked = false;
+  std::size_t checks = 0;
+  for (int i = 0; i < 200 && !revoked; ++i) {
+    const std::string question = "What does Passage " + std::to_string(i % 8) + " say, number " + std::to_string(i) + "?";
+    const AnswerResult result = answer(*store_->snapshot("notes"), nullptr, parts_, question, ask);
+    watch.answered("notes", question, ask, result, c);
+    while (const auto check = watch.check_one(*store_, parts_, no_embedder, {})) {
+      ++checks;
+      revoked = revoked || check->revoked;
+    }
+  }
+  EXPECT_TRUE(revoked);
+  EXPECT_LE(checks, 100u) << "half of the answers are looked at";
+  EXPECT_EQ(resolve("auto").policy.kind, ReuseKind::kExact);
+  EXPECT_EQ(watch.waiting(), 0u);
 }
 
 }  // namespace

@@ -239,5 +239,26 @@ TEST(ReusePolicy, NamesRoundTripAndNonsenseIsRefused) {
   }
 }
 
+// Whether a span is loaded or computed again is a matter of time, never of the answer.
+TEST_F(Composing, ComputesAgainWhatIsSlowToLoadWithTheSameAnswer) {
+  for (const char* policy : {"chunks", "exact"}) {
+    SCOPED_TRACE(policy);
+    ask(policy, "Warm?", {1, 2});
+    restart();
+    const Answer loaded = ask(policy, "What is said?", {1, 2});
+    EXPECT_EQ(loaded.composed.passages[0].source, SpanSource::kDisk);
+    restart();
+    cache_->costs().saw_compute(1000, 1e-3);
+    cache_->costs().saw_disk(std::uint64_t{1} << 20, 1000.0);
+    const Answer computed = ask(policy, "What is said?", {1, 2});
+    EXPECT_NE(computed.composed.passages[0].source, SpanSource::kDisk);
+    EXPECT_EQ(computed.composed.reused_tokens, 0u);
+    EXPECT_GT(cache_->stats().passed_over, 0u);
+    EXPECT_EQ(computed.ids, loaded.ids);
+    store_->begin_write()->prune_spans(0);
+    cache_ = std::make_unique<SpanCache>(*store_, SpanCacheOptions{});
+  }
+}
+
 }  // namespace
 }  // namespace gritstone
