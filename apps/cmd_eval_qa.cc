@@ -34,7 +34,11 @@ void summary_json(JsonOutput& json, const QaSummary& s) {
   json.field("false_abstention", s.false_abstention).field("hit_rate", s.hit_rate);
   json.field("citation_precision", s.citation_precision).field("citation_recall", s.citation_recall);
   json.field("ttft_ms_median", s.ttft_ms_median).field("total_ms_median", s.total_ms_median).field("reused_share", s.reused_share);
-  json.field("compared", s.compared).field("same_tokens", s.same_tokens).field("flipped", s.flipped);
+  json.field("compared", s.compared)
+      .field("same_tokens", s.same_tokens)
+      .field("of_16", s.of_16)
+      .field("same_tokens_of_16", s.same_tokens_of_16)
+      .field("flipped", s.flipped);
   json.field("reference_right", s.reference_right).field("stayed_right", s.stayed_right);
   json.field("stayed_right_lower", s.stayed_right_lower).field("kl_tokens", s.kl_tokens).field("kl_mean", s.kl_mean);
   json.field("kl_p99", s.kl_p99).field("top1_agreement", s.top1_agreement).end_object();

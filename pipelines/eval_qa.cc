@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "base/error.h"
+#include "base/hash.h"
 #include "base/json.h"
 #include "pipelines/answer_scoring.h"
 #include "pipelines/certificate.h"
@@ -58,6 +59,8 @@ QaRow row_of(const QaQuestion& question, const QaConfig& config, const AnswerRes
   row.completion_tokens = result.usage.completion_tokens;
   row.ttft_ms = result.timings.ttft_ms;
   row.total_ms = result.timings.total_ms;
+  const std::vector<TokenId> ids = result.trace ? result.trace->ids : std::vector<TokenId>{};
+  row.fingerprint = to_hex(xxh128({reinterpret_cast<const std::uint8_t*>(ids.data()), ids.size() * sizeof(TokenId)}));
   return row;
 }
 
@@ -66,7 +69,7 @@ std::string header_of(const Snapshot& snapshot, const ModelParts& model, const E
   rapidjson::Writer<rapidjson::StringBuffer> json(buffer);
   json.StartObject();
   json.Key("gritstone_qa_run");
-  json.Uint(1);
+  json.Uint(2);
   json.Key("model");
   json.String(model.hash());
   json.Key("numerics");
@@ -94,25 +97,28 @@ class Asker {
   Asker(const Snapshot& snapshot, const Embedder* embedder, const ModelParts& model, const EvalQaOptions& options)
       : snapshot_(snapshot), embedder_(embedder), model_(model), options_(options) {}
 
-  // References lacking a trace are asked again, quietly, if some config needs to be compared with them.
   void ask(const QaQuestion& question, const std::set<std::string>& known, const std::function<void(QaRow)>& done) {
     std::map<std::size_t, Reference> references;
     for (std::size_t c = 0; c < options_.grid.size(); ++c) {
       const QaConfig& config = options_.grid[c];
       if (known.contains(config.name())) continue;
       const std::size_t r = reference_of(options_.grid, c);
-      const AnswerResult result = r == c ? AnswerResult{} : answer_as(question, config);
-      if (!references.contains(r)) references[r] = reference(question, options_.grid[r]);
-      const Reference& ref = references[r];
-      QaRow row = row_of(question, config, r == c ? ref.result : result);
-      if (r != c) compare(row, ref, result, config);
+      const AnswerResult result = answer_as(question, config);
+      QaRow row = row_of(question, config, result);
+      if (options_.kl && r != c) {
+        // A reference that has its row from an earlier run is asked again: its logits were not kept.
+        if (!references.contains(r)) references[r] = score_reference(answer_as(question, options_.grid[r]), options_.grid[r]);
+        compare(row, references[r], config);
+      } else if (options_.kl) {
+        references[r] = score_reference(result, config);
+      }
       done(std::move(row));
     }
   }
 
  private:
   struct Reference {
-    AnswerResult result;
+    std::optional<AnswerTrace> trace;
     std::vector<float> logits;
   };
 
@@ -130,21 +136,15 @@ class Asker {
     return answer(snapshot_, embedder_, model_, question.question, options_of(config));
   }
 
-  Reference reference(const QaQuestion& question, const QaConfig& config) const {
-    Reference ref{answer_as(question, config), {}};
-    if (options_.kl && options_.grid.size() > 1 && ref.result.trace && !ref.result.trace->ids.empty()) {
-      ref.logits = score_trace(model_, snapshot_.info(), *ref.result.trace, config.reuse, options_of(config));
-    }
-    return ref;
+  Reference score_reference(const AnswerResult& result, const QaConfig& config) const {
+    if (!result.trace || result.trace->ids.empty()) return {};
+    return {result.trace, score_trace(model_, snapshot_.info(), *result.trace, config.reuse, options_of(config))};
   }
 
-  void compare(QaRow& row, const Reference& ref, const AnswerResult& result, const QaConfig& config) const {
-    const bool both = ref.result.trace.has_value() == result.trace.has_value();
-    row.same_tokens = both && (!result.trace || result.trace->ids == ref.result.trace->ids);
-    row.same_words = normalise_answer(result.plain) == normalise_answer(ref.result.plain);
-    if (ref.logits.empty()) return;
+  void compare(QaRow& row, const Reference& reference, const QaConfig& config) const {
+    if (!reference.trace) return;
     TokenAgreement agreement;
-    agreement.add(ref.logits, score_trace(model_, snapshot_.info(), *ref.result.trace, config.reuse, options_of(config)),
+    agreement.add(reference.logits, score_trace(model_, snapshot_.info(), *reference.trace, config.reuse, options_of(config)),
                   model_.config->vocab);
     row.kl.assign(agreement.kl.begin(), agreement.kl.end());
     row.same_top = agreement.same_top;

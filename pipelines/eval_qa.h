@@ -43,10 +43,9 @@ struct QaRow {
   std::size_t citations_ok = 0;  // of them, those whose quoted text holds a gold answer or overlaps a gold span
   std::size_t prompt_tokens = 0, reused_tokens = 0, recomputed_tokens = 0, completion_tokens = 0;
   double ttft_ms = 0, total_ms = 0;
-  // Beside the answer of the grid's reference, the first none (else exact) config with the same k and layout.
-  bool same_tokens = true;
-  bool same_words = true;
-  std::vector<float> kl;     // nats, per token of the reference answer; empty for the reference itself or without --kl
+  std::string fingerprint;  // of the token ids written: equal for equal answers
+  // Beside the grid's reference (reference_of()), where that was asked for.
+  std::vector<float> kl;     // nats, per token of the reference answer
   std::size_t same_top = 0;  // of kl.size()
 };
 
@@ -76,13 +75,14 @@ struct QaSummary {
   double citation_recall = 0;     // answerable questions with such a citation
   double ttft_ms_median = 0, total_ms_median = 0;
   double reused_share = 0;  // of prompt tokens
-  // Beside the reference config; of the questions both have.
+  // Beside the reference, the first none (else exact) config with the same k and layout; of the questions both have.
   std::size_t compared = 0;
   std::size_t same_tokens = 0;
-  std::size_t flipped = 0;          // answers of other words
-  std::size_t reference_right = 0;  // answerable questions whose reference answer contains gold
-  std::size_t stayed_right = 0;     // of them, those that still do
-  double stayed_right_lower = 0;    // lower 95 % bound of that rate
+  std::size_t same_tokens_of_16 = 0, of_16 = 0;  // among answers of at least 16 tokens
+  std::size_t flipped = 0;                       // answers of other words
+  std::size_t reference_right = 0;               // answerable questions whose reference answer contains gold
+  std::size_t stayed_right = 0;                  // of them, those that still do
+  double stayed_right_lower = 0;                 // lower 95 % bound of that rate
   std::size_t kl_tokens = 0;
   double kl_mean = 0, kl_p99 = 0, top1_agreement = 0;
 };

@@ -69,8 +69,7 @@ std::string qa_row_to_json(const QaRow& row) {
   count("completion_tokens", row.completion_tokens);
   number("ttft_ms", row.ttft_ms);
   number("total_ms", row.total_ms);
-  truth("same_tokens", row.same_tokens);
-  truth("same_words", row.same_words);
+  text("fingerprint", row.fingerprint);
   json.Key("kl");
   json.StartArray();
   for (const float kl : row.kl) json.Double(std::round(kl * 1e6) / 1e6);
@@ -110,8 +109,7 @@ QaRow qa_row_from_json(std::string_view text, const std::string& where) {
   row.completion_tokens = count("completion_tokens");
   row.ttft_ms = number("ttft_ms");
   row.total_ms = number("total_ms");
-  row.same_tokens = truth("same_tokens");
-  row.same_words = truth("same_words");
+  row.fingerprint = words("fingerprint");
   if (!json.HasMember("kl") || !json["kl"].IsArray()) throw Error(ErrorCode::kInvalidArgument, where + ": no \"kl\"");
   for (const rapidjson::Value& kl : json["kl"].GetArray()) {
     if (!kl.IsNumber()) throw Error(ErrorCode::kInvalidArgument, where + ": \"kl\" holds something that is no number");

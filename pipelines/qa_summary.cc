@@ -40,8 +40,13 @@ QaSummary summarise_config(const std::string& config, const std::map<std::string
     const auto it = reference.find(id);
     if (it == reference.end()) continue;
     ++s.compared;
-    s.same_tokens += row->same_tokens ? 1 : 0;
-    s.flipped += row->same_words ? 0 : 1;
+    const bool same = row->fingerprint == it->second->fingerprint;
+    s.same_tokens += same ? 1 : 0;
+    if (it->second->completion_tokens >= 16) {
+      ++s.of_16;
+      s.same_tokens_of_16 += same ? 1 : 0;
+    }
+    s.flipped += normalise_answer(row->answer) == normalise_answer(it->second->answer) ? 0 : 1;
     if (it->second->answerable && it->second->contained) {
       ++s.reference_right;
       s.stayed_right += row->contained ? 1 : 0;

@@ -100,7 +100,7 @@ TEST_F(EvalQa, GoesOnFromItsRunFile) {
   for (std::size_t i = 0; i < rows.size(); ++i) {
     EXPECT_EQ(rows[i].config, again[i].config);
     EXPECT_EQ(rows[i].answer, again[i].answer);
-    EXPECT_EQ(rows[i].same_words, again[i].same_words);
+    EXPECT_EQ(rows[i].fingerprint, again[i].fingerprint);
   }
   const auto before = lines(o.run);
   run(o);
@@ -124,10 +124,13 @@ TEST_F(EvalQa, SummaryCountsWhatStaysRight) {
     row.config = grid[0].name();
     row.contained = i < 10;  // right under none: ten
     row.f1 = i < 10 ? 0.5 : 0;
+    row.completion_tokens = i < 12 ? 16 : 15;
     rows.push_back(row);
     row.config = grid[1].name();
     row.contained = i >= 1 && i < 12;  // nine of them stay right
-    row.same_words = i % 2 == 0;
+    row.answer = i % 2 == 0 ? "" : "Other";
+    row.fingerprint = i % 4 == 0 ? "" : "ab";
+    row.completion_tokens = 20;
     row.kl = {0.0f, 0.2f};
     row.same_top = 1;
     rows.push_back(row);
@@ -137,6 +140,9 @@ TEST_F(EvalQa, SummaryCountsWhatStaysRight) {
   EXPECT_EQ(s[1].stayed_right, 9u);
   EXPECT_NEAR(s[1].stayed_right_lower, lower_bound_95(9, 10), 1e-12);
   EXPECT_EQ(s[1].flipped, 10u);
+  EXPECT_EQ(s[1].same_tokens, 5u);
+  EXPECT_EQ(s[1].of_16, 12u) << "as long as the reference's";
+  EXPECT_EQ(s[1].same_tokens_of_16, 3u);
   EXPECT_NEAR(s[0].f1, 5.0 / 18, 1e-12);
   EXPECT_NEAR(s[1].contained, 11.0 / 18, 1e-12);
   EXPECT_NEAR(s[1].kl_mean, 0.1, 1e-6);
@@ -153,7 +159,7 @@ TEST_F(EvalQa, RowsKeepTheirFields) {
   row.contained = row.hit = true;
   row.citations = 3;
   row.kl = {0.5f, 0.001f};
-  row.same_words = false;
+  row.fingerprint = "00ff";
   row.same_top = 1;
   row.ttft_ms = 12.5;
   EXPECT_EQ(qa_row_to_json(qa_row_from_json(qa_row_to_json(row), "here")), qa_row_to_json(row));
