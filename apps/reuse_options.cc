@@ -43,7 +43,9 @@ void add_span_flags(CLI::App& command, ReuseFlags& flags) {
 
 void add_reuse_flags(CLI::App& command, ReuseFlags& flags) {
   command
-      .add_option("--reuse", flags.policy, "auto, none, exact (same answers as none), chunks (fastest), first=K or blend=R (in between)")
+      .add_option("--reuse", flags.policy,
+                  "auto, none, exact (same answers as none), chunks (fastest), first=K or blend=R (in between); for GRIT-tuned models "
+                  "grit-doc, grit-query, grit-doc-query, grit-query-doc (the paper's, one passage)")
       ->check([](const std::string& text) {
         try {
           parse_reuse(text);

@@ -9,7 +9,6 @@
 
 #include "base/checked_file.h"
 #include "base/error.h"
-#include "base/json.h"
 
 namespace gritstone {
 namespace {
@@ -79,8 +78,9 @@ std::string qa_row_to_json(const QaRow& row) {
   return {buffer.GetString(), buffer.GetSize()};
 }
 
-QaRow qa_row_from_json(std::string_view text, const std::string& where) {
-  const rapidjson::Document json = parse_json(text, where);
+QaRow qa_row_from_json(std::string_view text, const std::string& where) { return qa_row_from_json(parse_json(text, where), where); }
+
+QaRow qa_row_from_json(const rapidjson::Value& json, const std::string& where) {
   const auto require = [&](const auto& value, const char* key) {
     if (!value) throw Error(ErrorCode::kInvalidArgument, where + ": no \"" + key + "\"");
     return *value;

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "base/json.h"
 #include "pipelines/eval_qa.h"
 
 namespace gritstone {
@@ -31,6 +32,7 @@ class QaRunFile {
 
 std::string qa_row_to_json(const QaRow& row);
 // Throws Error(kInvalidArgument) naming `where`.
+QaRow qa_row_from_json(const rapidjson::Value& json, const std::string& where);
 QaRow qa_row_from_json(std::string_view json, const std::string& where);
 
 }  // namespace gritstone

@@ -231,7 +231,9 @@ TEST_F(Composing, ABudgetThatFillsUpLosesNoVector) {
 }
 
 TEST(ReusePolicy, NamesRoundTripAndNonsenseIsRefused) {
-  for (const char* name : {"none", "exact", "chunks", "first=4", "blend=0.15", "blend=1"}) EXPECT_EQ(reuse_name(parse_reuse(name)), name);
+  for (const char* name :
+       {"none", "exact", "chunks", "first=4", "blend=0.15", "blend=1", "grit-doc", "grit-query", "grit-doc-query", "grit-query-doc"})
+    EXPECT_EQ(reuse_name(parse_reuse(name)), name);
   EXPECT_EQ(reuse_name(parse_reuse("auto")), "exact");
   for (const char* name :
        {"", "Exact", "first", "first=", "first=0", "first=x", "first=4x", "blend=0", "blend=1.5", "blend=nan", "blend=-1"}) {
