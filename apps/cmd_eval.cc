@@ -120,6 +120,7 @@ void add_eval_commands(CLI::App& app, CliSession& session, CommandTable& table) 
       "  gritstone eval retrieval --data scifact --from-run fused.trec");
   table.add(command, [&session, options, command] { return run(session, *options, command->count("--collection") > 0); });
   add_eval_qa_command(*eval, session, table);
+  add_eval_latency_command(*eval, session, table);
   add_eval_compare_command(*eval, session, table);
 }
 

@@ -85,7 +85,7 @@ int run(CliSession& session, const Options& options) {
   const ModelParts parts = session.model_parts();
   const auto embedder = eval.answer.search.mode == SearchMode::kBm25 ? nullptr : open_collection_embedder(parts, snapshot->info());
   // Kept in memory alone: measuring leaves no trace in the store.
-  SpanCache cache(store, {options.ram_mb << 20, 0, {}});
+  SpanCache cache(store, {options.ram_mb << 20, 0, {}, true});
   eval.answer.cache = &cache;
   const std::vector<QaRow> rows = eval_qa(*snapshot, embedder.get(), parts, eval);
   session.progress().clear();

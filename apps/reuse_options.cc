@@ -17,7 +17,7 @@ constexpr const char* kGroup = "Reuse of computed passages";
 KvType ReuseFlags::span_kv_type() const noexcept { return kv_type_from_name(span_type).value_or(KvType::kInt8); }
 
 SpanCacheOptions ReuseFlags::cache_options(Store::Mode mode, const ModelParts& parts) const {
-  SpanCacheOptions options{ram_mb << 20, mode == Store::Mode::kReadWrite ? disk_mb << 20 : 0, {}};
+  SpanCacheOptions options{ram_mb << 20, mode == Store::Mode::kReadWrite ? disk_mb << 20 : 0, {}, true};
   // One file per model, kernels and threads: that is what the rates depend on.
   if (const std::filesystem::path directory = cache_directory("costs"); !directory.empty()) {
     options.costs_file = directory / (parts.hash().substr(0, 16) + "-" + parts.engine().numerics_id() + "-" +

@@ -27,6 +27,11 @@ std::optional<SpanHit> SpanCache::find(const SpanKey& key, std::span<const std::
       return SpanHit{entry.span, SpanTier::kRam, 0.0};
     }
   }
+  if (!options_.read_disk) {
+    const std::lock_guard lock(mutex_);
+    ++stats_.misses;
+    return std::nullopt;
+  }
   const std::filesystem::path path = span_file_path(store_.path(), key);
   std::error_code absent;
   const std::uint64_t size = std::filesystem::file_size(path, absent);

@@ -22,6 +22,7 @@ struct SpanCacheOptions {
   std::uint64_t ram_bytes = std::uint64_t{1} << 30;
   std::uint64_t disk_bytes = std::uint64_t{8} << 30;  // over all collections of the store; 0: nothing is written
   std::filesystem::path costs_file;                   // as SpanCosts
+  bool read_disk = true;                              // false: files are not looked at
 };
 
 enum class SpanTier : std::uint8_t { kRam, kDisk };

@@ -49,7 +49,7 @@ int run(const Options& options) {
   for (std::string line; questions.size() < options.limit && std::getline(lines, line);) {
     if (!line.empty()) questions.push_back(line);
   }
-  SpanCache cache(*store, {std::uint64_t{1} << 30, 0, {}});
+  SpanCache cache(*store, {std::uint64_t{1} << 30, 0, {}, true});
   AnswerOptions ask;
   ask.search.mode = SearchMode::kBm25;
   ask.search.k = 3;
