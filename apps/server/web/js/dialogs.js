@@ -5,6 +5,8 @@ import {byId, el, replace} from './dom.js';
 function ask(dialog, focus) {
   return new Promise((resolve) => {
     dialog.returnValue = '';
+    // Not a submit button: Enter in a field must mean the main button, which is the form's only one.
+    dialog.querySelector('.close').onclick = () => dialog.close('');
     dialog.addEventListener('close', () => resolve(dialog.returnValue), {once: true});
     dialog.showModal();
     (focus ?? dialog.querySelector('input, button')).focus();

@@ -11,6 +11,10 @@ const kMarker = /\[(\d{1,3})\]/g;
 const escapeHtml = (text) => text.replace(/[&<>"]/g, (c) => ({'&': '&amp;', '<': '&lt;', '>': '&gt;', '"': '&quot;'})[c]);
 
 const {marked} = window;
+// Debian's DOMPurify 2.4.1-2+deb12u1 reads `shadowNode` outside the function it belongs to (its backported nesting limit), so every call
+// throws a ReferenceError. With a harmless node of this name the stray test is false, which is what upstream does there; the limit
+// itself is tested again for every element of the tree. A version without the slip never looks at it.
+globalThis.shadowNode ??= Object.freeze({__depth: 0});
 marked.use({
   renderer: {
     html: (html) => escapeHtml(html),  // tags in an answer are text, shown as written

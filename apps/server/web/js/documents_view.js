@@ -1,0 +1,127 @@
+// The documents of a collection: what is in it, in what state, and how to take something out.
+import {call, isAbort, list} from './api.js';
+import {collections, fileCount, label} from './collections.js';
+import {byId, el, icon, replace} from './dom.js';
+import {confirmDialog} from './dialogs.js';
+import {bytes, plural, splitPath, when} from './format.js';
+import {startUploads} from './uploads.js';
+
+const kListed = 1000;
+const kStates = {completed: 'Searchable', in_progress: 'Indexing', failed: 'Failed', cancelled: 'Cancelled'};
+
+let loading = null;
+let files = [];
+
+const nameOf = (file) => file.filename ?? file.path ?? file.attributes?.path ?? file.attributes?.filename ?? file.id;
+
+async function load() {
+  loading?.abort();
+  const store = collections.current;
+  showHead();
+  if (store === null) {
+    files = [];
+    showFiles();
+    return;
+  }
+  loading = new AbortController();
+  const mine = loading;
+  try {
+    const found = await list(`/v1/vector_stores/${encodeURIComponent(store.id)}/files`, kListed, mine.signal);
+    files = found.sort((a, b) => nameOf(a).localeCompare(nameOf(b)));
+    showFiles();
+    // Files that another client or an earlier visit left indexing move on by themselves.
+    if (files.some((f) => f.status === 'in_progress')) setTimeout(() => { if (loading === mine) load(); }, 2000);
+  } catch (error) {
+    if (isAbort(error)) return;
+    replace(byId('file-list'), el('li', {class: 'notice error', role: 'alert'}, icon('warning'), el('p', {}, error.message),
+      el('button', {type: 'button', class: 'quiet-button', onclick: load}, 'Try again')));
+  }
+}
+
+function showHead() {
+  const store = collections.current;
+  byId('documents-none').hidden = store !== null || !collections.loaded;
+  byId('documents-some').hidden = store === null;
+  if (store === null) return;
+  byId('documents-title').textContent = label(store);
+  const facts = [plural(fileCount(store), 'file'), bytes(store.usage_bytes), store.file_counts?.failed > 0 ?
+    `${store.file_counts.failed} failed` : '', store.created_at ? `made ${when(store.created_at)}` : ''];
+  byId('documents-facts').textContent = facts.filter(Boolean).join(' · ');
+}
+
+function showFiles() {
+  const wanted = byId('file-filter').value.trim().toLowerCase();
+  const shown = files.filter((f) => nameOf(f).toLowerCase().includes(wanted));
+  byId('file-filter-box').hidden = files.length < 8;
+  byId('files-empty').hidden = files.length > 0;
+  replace(byId('file-list'), shown.map(row));
+  byId('files-more').hidden = files.length < kListed && shown.length > 0 || files.length === 0;
+  byId('files-more').textContent = shown.length === 0 ? 'No file has this in its name.' : `The first ${kListed} files are listed.`;
+}
+
+function row(file) {
+  const {folder, name} = splitPath(nameOf(file));
+  const state = file.status === 'in_progress' && file.progress?.total > 0 ?
+    `Indexing, ${file.progress.done} of ${file.progress.total}` : kStates[file.status] ?? file.status;
+  return el('li', {class: `row file ${file.status}`},
+    el('span', {class: 'row-name', title: nameOf(file)}, folder ? el('span', {class: 'folder'}, folder) : null, name),
+    el('span', {class: 'row-size number'}, bytes(file.usage_bytes)),
+    el('span', {class: 'row-state'}, el('span', {class: 'dot', 'aria-hidden': 'true'}), state,
+      file.last_error?.message ? `: ${file.last_error.message}` : ''),
+    el('span', {class: 'row-actions'}, el('button', {type: 'button', class: 'icon-button', 'aria-label': `Delete ${name}`, title: 'Delete',
+      onclick: () => remove(file)}, icon('trash'))));
+}
+
+async function remove(file) {
+  const store = collections.current;
+  // A file that was uploaded stays on the server until it is deleted as a file, too; what the command line indexed has no such copy.
+  const uploaded = await call('GET', `/v1/files/${encodeURIComponent(file.id)}`).then(() => true, () => false);
+  const {ok, checked} = await confirmDialog({
+    title: 'Delete this document?', action: 'Delete',
+    text: `${nameOf(file)} leaves ${label(store)}: its text, vectors and cached states are deleted. This cannot be undone.`,
+    option: uploaded ? 'Also delete the uploaded file from the server' : null});
+  if (!ok) return;
+  await attempt(async () => {
+    await call('DELETE', `/v1/vector_stores/${encodeURIComponent(store.id)}/files/${encodeURIComponent(file.id)}`);
+    if (checked) await call('DELETE', `/v1/files/${encodeURIComponent(file.id)}`).catch(() => {});
+  });
+  await collections.refresh(store.id);
+  await load();
+}
+
+async function removeCollection() {
+  const store = collections.current;
+  const {ok} = await confirmDialog({
+    title: 'Delete this collection?', action: 'Delete collection',
+    text: `${label(store)} with ${plural(fileCount(store), 'file')} is deleted: texts, vectors and cached states. This cannot be undone.`});
+  if (ok) await attempt(() => collections.remove(store.id));
+}
+
+// Runs a change; what fails is said above the list.
+async function attempt(change) {
+  const box = byId('documents-error');
+  replace(box);
+  try {
+    await change();
+  } catch (error) {
+    replace(box, el('div', {class: 'notice error', role: 'alert'}, icon('warning'), el('p', {}, error.message)));
+  }
+}
+
+export function startDocumentsView({onNewCollection}) {
+  startUploads({indexed: (store) => { if (store === collections.current?.id) load(); }});
+  byId('file-filter').addEventListener('input', showFiles);
+  byId('delete-collection').addEventListener('click', removeCollection);
+  byId('documents-new').addEventListener('click', onNewCollection);
+  let last;
+  collections.addEventListener('change', () => {
+    const now = collections.current?.id ?? null;
+    if (now === last) {
+      showHead();
+      return;
+    }
+    last = now;
+    replace(byId('documents-error'));
+    load();
+  });
+}
