@@ -10,7 +10,8 @@ const kStages = [
   ['decode', 'Decode (write the answer)', 'model-2'], ['cite', 'Check sources', 'model-3'],
 ];
 
-const kSources = {ram: 'from memory', disk: 'from disk', computed: 'computed now', none: 'computed now'};
+// Where a passage's states came from.
+const kTiers = {ram: 'from memory', disk: 'from disk', computed: 'computed for later', live: 'computed'};
 
 export function latencyView(answer) {
   const t = answer.timings;
@@ -47,13 +48,16 @@ function reuseLine(answer) {
   const parts = [`${count(reuse.reused_tokens)} of ${count(answer.usage.prompt_tokens)} prompt tokens reused`, ` (policy ${reuse.policy}`];
   parts.push(reuse.certificate ? `, certificate ${reuse.certificate})` : ')');
   if (reuse.recomputed_tokens > 0) parts.push(`, ${count(reuse.recomputed_tokens)} computed again`);
+  const tiers = Object.entries(kTiers).map(([tier, words]) => [reuse.passages.filter((p) => p.source === tier).length, words])
+    .filter(([n]) => n > 0).map(([n, words]) => `${n} ${words}`);
+  if (tiers.length > 0) parts.push(` · passages: ${tiers.join(', ')}`);
   return el('p', {class: 'reuse'}, parts.join(''));
 }
 
 function details(answer) {
   const reuse = answer.reuse;
   const items = (reuse?.passages ?? []).map((p, i) => el('li', {},
-    `Passage ${i + 1}: ${plural(p.tokens, 'token')} ${kSources[p.source] ?? p.source}`,
+    `Passage ${i + 1}: ${plural(p.tokens, 'token')} ${kTiers[p.source] ?? p.source}`,
     p.bytes > 0 ? `, ${bytes(p.bytes)}` : '', p.load_ms > 0 ? `, loaded in ${duration(p.load_ms)}` : ''));
   const drafts = answer.drafts;
   if (drafts?.proposed > 0) {
