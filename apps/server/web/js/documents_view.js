@@ -3,10 +3,11 @@ import {call, isAbort, list} from './api.js';
 import {collections, fileCount, label} from './collections.js';
 import {byId, el, icon, replace} from './dom.js';
 import {confirmDialog} from './dialogs.js';
-import {bytes, plural, splitPath, when} from './format.js';
+import {bytes, count, plural, splitPath, when} from './format.js';
 import {startUploads} from './uploads.js';
 
 const kListed = 1000;
+const kPollMs = [2000, 8000];  // a short list, a long one
 const kStates = {completed: 'Searchable', in_progress: 'Indexing', failed: 'Failed', cancelled: 'Cancelled'};
 
 let loading = null;
@@ -30,7 +31,8 @@ async function load() {
     files = found.sort((a, b) => nameOf(a).localeCompare(nameOf(b)));
     showFiles();
     // Files that another client or an earlier visit left indexing move on by themselves.
-    if (files.some((f) => f.status === 'in_progress')) setTimeout(() => { if (loading === mine) load(); }, 2000);
+    const unfinished = files.some((f) => f.status === 'in_progress' || f.progress?.stage === 'vectors');
+    if (unfinished) setTimeout(() => { if (loading === mine) load(); }, files.length > 100 ? kPollMs[1] : kPollMs[0]);
   } catch (error) {
     if (isAbort(error)) return;
     replace(byId('file-list'), el('li', {class: 'notice error', role: 'alert'}, icon('warning'), el('p', {}, error.message),
@@ -54,21 +56,29 @@ function showFiles() {
   const shown = files.filter((f) => nameOf(f).toLowerCase().includes(wanted));
   byId('file-filter-box').hidden = files.length < 8;
   byId('files-empty').hidden = files.length > 0;
+  const focused = document.activeElement?.closest('#file-list button')?.dataset.file;
   replace(byId('file-list'), shown.map(row));
+  if (focused) byId('file-list').querySelector(`[data-file="${CSS.escape(focused)}"]`)?.focus();
   byId('files-more').hidden = files.length < kListed && shown.length > 0 || files.length === 0;
   byId('files-more').textContent = shown.length === 0 ? 'No file has this in its name.' : `The first ${kListed} files are listed.`;
 }
 
+// Text is searchable before its vectors are there, whether a server indexes it or `gritstone index --dense later` did.
+function stateOf(file) {
+  const p = file.progress;
+  if (p?.stage === 'vectors' && file.status !== 'failed') return `Searchable, vectors ${count(p.done)} of ${count(p.total)}`;
+  return kStates[file.status] ?? file.status;
+}
+
 function row(file) {
   const {folder, name} = splitPath(nameOf(file));
-  const state = file.status === 'in_progress' && file.progress?.total > 0 ?
-    `Indexing, ${file.progress.done} of ${file.progress.total}` : kStates[file.status] ?? file.status;
-  return el('li', {class: `row file ${file.status}`},
+  const searchable = file.status === 'completed' || (file.status === 'in_progress' && file.progress?.stage === 'vectors');
+  return el('li', {class: `row file ${searchable ? 'completed' : file.status}`},
     el('span', {class: 'row-name', title: nameOf(file)}, folder ? el('span', {class: 'folder'}, folder) : null, name),
     el('span', {class: 'row-size number'}, bytes(file.usage_bytes)),
-    el('span', {class: 'row-state'}, el('span', {class: 'dot', 'aria-hidden': 'true'}), state,
+    el('span', {class: 'row-state'}, el('span', {class: 'dot', 'aria-hidden': 'true'}), stateOf(file),
       file.last_error?.message ? `: ${file.last_error.message}` : ''),
-    el('span', {class: 'row-actions'}, el('button', {type: 'button', class: 'icon-button', 'aria-label': `Delete ${name}`, title: 'Delete',
+    el('span', {class: 'row-actions'}, el('button', {type: 'button', class: 'icon-button', 'aria-label': `Delete ${name}`, title: 'Delete', 'data-file': file.id,
       onclick: () => remove(file)}, icon('trash'))));
 }
 

@@ -14,10 +14,10 @@ export function bytes(n) {
   return unit === 0 ? plural(n, 'byte') : `${n < 10 ? n.toFixed(1) : Math.round(n)} ${units[unit]}`;
 }
 
-// Milliseconds: "0.4 ms", "38 ms", "1.24 s", "2 min 05 s".
+// Milliseconds: "0.43 ms", "38 ms", "1.24 s", "2 min 05 s".
 export function duration(ms) {
   if (!Number.isFinite(ms)) return '–';
-  if (ms < 10) return `${ms.toFixed(1)} ms`;
+  if (ms < 10) return `${ms.toFixed(ms < 1 ? 2 : 1)} ms`;
   if (ms < 1000) return `${Math.round(ms)} ms`;
   if (ms < 60000) return `${(ms / 1000).toFixed(ms < 10000 ? 2 : 1)} s`;
   const seconds = Math.round(ms / 1000);

@@ -4,21 +4,25 @@ import {bytes, count, duration, plural} from './format.js';
 
 // Stages in the order they run; the colour class groups them: search, prompt, model.
 const kStages = [
-  ['embed', 'Embed the question', 'search-1'], ['bm25', 'Word search (BM25)', 'search-2'], ['vector', 'Vector search', 'search-3'],
+  ['wait', 'Wait for a slot', 'wait'], ['embed', 'Embed the question', 'search-1'], ['bm25', 'Word search (BM25)', 'search-2'], ['vector', 'Vector search', 'search-3'],
   ['fuse', 'Fuse rankings', 'search-4'], ['prompt', 'Build the prompt', 'prompt-1'], ['compose', 'Find reusable states', 'prompt-2'],
-  ['queue', 'Wait for a slot', 'wait'], ['load', 'Load states', 'prompt-3'], ['prefill', 'Prefill (read the prompt)', 'model-1'],
+  ['queue', 'Wait for the engine', 'wait'], ['load', 'Load states', 'prompt-3'], ['prefill', 'Prefill (read the prompt)', 'model-1'],
   ['decode', 'Decode (write the answer)', 'model-2'], ['cite', 'Check sources', 'model-3'],
 ];
+
+const kNoWait = 1;  // ms; less is no waiting worth a line
 
 // Where a passage's states came from.
 const kTiers = {ram: 'from memory', disk: 'from disk', computed: 'computed for later', live: 'computed'};
 
 export function latencyView(answer) {
   const t = answer.timings;
-  const stages = kStages.map(([name, label, tone]) => ({name, label, tone, ms: t[`${name}_ms`] ?? 0})).filter((s) => s.ms > 0);
+  const msOf = (name) => (name === 'wait' ? answer.wait_ms : t[`${name}_ms`]) ?? 0;
+  const stages = kStages.map(([name, label, tone]) => ({name, label, tone, ms: msOf(name)}))
+    .filter((s) => s.ms > (s.tone === 'wait' ? kNoWait : 0));
   const sum = stages.reduce((total, s) => total + s.ms, 0);
   // What no stage accounts for: between the stages, and on the way.
-  const rest = Math.max(0, (t.total_ms ?? 0) - sum);
+  const rest = Math.max(0, (t.total_ms ?? 0) + (answer.wait_ms ?? 0) - sum);
   const whole = Math.max(sum + rest, 1e-6);
   const summary = [t.ttft_ms > 0 ? `First token after ${duration(t.ttft_ms)}` : 'No token generated', `total ${duration(t.total_ms)}`];
   const writes = answer.usage?.completion_tokens ?? 0;

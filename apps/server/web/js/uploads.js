@@ -5,12 +5,12 @@ import {announce, byId, el, icon, replace} from './dom.js';
 import {bytes, count} from './format.js';
 
 const kAtOnce = 2;             // uploads at the same time
-const kLargest = 32 * 1048576; // the server's limit for one upload
+const kLargest = 64 * 1048576; // the server's limit for one upload
 const kPollMs = [300, 2000];   // first and longest wait between two looks at the indexing
 const kDoneShownMs = 4000;
 
-const kStages = {queued: 'Waiting', reading: 'Reading', chunking: 'Cutting into passages', text: 'Storing text', bm25: 'Storing text',
-                 embedding: 'Computing vectors', vectors: 'Computing vectors', commit: 'Committing'};
+// Stages of the indexing; text comes first, so a file can be asked about while its vectors are still computed.
+const kStages = {queued: 'Waiting to be indexed', vectors: 'Searchable, computing vectors', done: 'Searchable'};
 
 const waiting = [];
 const active = new Set();
@@ -77,7 +77,7 @@ class Row {
       await this.#index(sent.id);
       this.fileId = null;
       this.#show('Searchable', 1);
-      announce(`${this.file.name} is searchable`);
+      announce(`${this.file.name} is indexed`);
       this.element.classList.add('done');
       replace(this.actions, icon('check'));
       setTimeout(() => this.#leave(), kDoneShownMs);
@@ -104,7 +104,14 @@ class Row {
   async #index(id) {
     const path = `/v1/vector_stores/${encodeURIComponent(this.store)}/files`;
     let state = await call('POST', path, {file_id: id}, this.stop.signal);
+    let searchable = false;
     for (let wait = kPollMs[0]; state.status === 'in_progress'; wait = Math.min(wait * 1.4, kPollMs[1])) {
+      if (state.progress?.stage === 'vectors' && !searchable) {
+        searchable = true;
+        announce(`${this.file.name} is searchable`);
+        collections.refresh(this.store);
+        onIndexed(this.store);
+      }
       const p = state.progress;
       const words = kStages[p?.stage] ?? 'Indexing';
       this.#show(p?.total > 0 ? `${words}, ${count(p.done)} of ${count(p.total)}` : words, p?.total > 0 ? p.done / p.total : null);
