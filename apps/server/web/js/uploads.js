@@ -10,7 +10,7 @@ const kPollMs = [300, 2000];   // first and longest wait between two looks at th
 const kDoneShownMs = 4000;
 
 // Stages of the indexing; text comes first, so a file can be asked about while its vectors are still computed.
-const kStages = {queued: 'Waiting to be indexed', vectors: 'Searchable, computing vectors', done: 'Searchable'};
+const kStages = {queued: 'Waiting to be indexed', vectors: 'Searchable, vectors', done: 'Searchable'};
 
 const waiting = [];
 const active = new Set();
@@ -114,7 +114,7 @@ class Row {
       }
       const p = state.progress;
       const words = kStages[p?.stage] ?? 'Indexing';
-      this.#show(p?.total > 0 ? `${words}, ${count(p.done)} of ${count(p.total)}` : words, p?.total > 0 ? p.done / p.total : null);
+      this.#show(p?.total > 0 ? `${words} ${count(p.done)} of ${count(p.total)}` : words, p?.total > 0 ? p.done / p.total : null);
       await pause(wait, this.stop.signal);
       state = await call('GET', `${path}/${encodeURIComponent(id)}`, undefined, this.stop.signal);
     }
