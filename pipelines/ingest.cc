@@ -241,7 +241,8 @@ class Ingest {
     stage.on_progress = [this](std::size_t done, std::size_t total, std::size_t tokens) {
       report(IngestStage::kEmbed, done, total, tokens);
     };
-    const EmbedStageResult done = embed_pending(*job_, info(), *model_, manifest_, stage);
+    JobTarget target(*job_, options_.collection);
+    const EmbedStageResult done = embed_pending(target, info(), *model_, manifest_, stage);
     result_.embedded = done.chunks;
     result_.spans = done.spans;
     result_.embedded_tokens = done.tokens;
