@@ -22,9 +22,9 @@ export class Exchange {
     this.fileIds = new Map();  // of passages, by path and span: the final document names none
     this.status = el('p', {class: 'stage-now'});
     this.sourceBox = el('section', {class: 'sources', 'aria-label': 'Sources', hidden: true});
-    this.answer = el('div', {class: 'answer', 'aria-live': 'polite', 'aria-busy': 'true'});
+    this.answer = el('div', {class: 'answer', dir: 'auto', 'aria-live': 'polite', 'aria-busy': 'true'});
     this.after = el('div', {class: 'after'});
-    this.element = el('article', {class: 'exchange'}, el('h2', {class: 'question', tabindex: '-1'}, question), this.sourceBox,
+    this.element = el('article', {class: 'exchange'}, el('h2', {class: 'question', dir: 'auto', tabindex: '-1'}, question), this.sourceBox,
       this.status, this.answer, this.after);
     this.started = performance.now();
     this.#phase('Searching the documents');
@@ -151,7 +151,7 @@ export class Exchange {
     this.sourceBox.hidden = true;
     if (nearest.length > 0) {
       append(this.after, el('section', {class: 'nearest', 'aria-label': 'Nearest passages'}, el('h3', {}, 'Nearest passages'),
-        el('ol', {class: 'nearest-list'}, nearest.map((p) => el('li', {}, this.#sourceButton(p, false), el('p', {}, excerpt(p.text)))))));
+        el('ol', {class: 'nearest-list'}, nearest.map((p) => el('li', {}, this.#sourceButton(p, false), el('p', {dir: 'auto'}, excerpt(p.text)))))));
     }
     if (result.withheld) {
       append(this.after, el('details', {class: 'more'}, el('summary', {}, 'What the model wrote; no passage supports it'),

@@ -50,7 +50,7 @@ export function openPanel(passage, citation, store) {
 }
 
 function passageText(passage, citation) {
-  const own = el('p', {class: 'passage-own'});
+  const own = el('p', {class: 'passage-own', dir: 'auto'});
   const found = citation ? locateQuote(passage, citation) : null;
   if (!found) {
     append(own, passage.text);
@@ -66,7 +66,7 @@ async function addNeighbours(text, passage, store, signal) {
   const {data} = await call('GET', path, undefined, signal);
   const at = data.findIndex((part) => part.start === passage.start && part.end === passage.end);
   if (at < 0) return;
-  const neighbour = (part) => (part ? el('p', {class: 'passage-near'}, part.text) : null);
+  const neighbour = (part) => (part ? el('p', {class: 'passage-near', dir: 'auto'}, part.text) : null);
   if (at > 0) text.prepend(neighbour(data[at - 1]));
   if (at + 1 < data.length) text.append(neighbour(data[at + 1]));
 }

@@ -68,7 +68,7 @@ function hitView(hit, store) {
       hit.heading ? el('span', {class: 'source-heading'}, hit.heading) : null),
     el('dl', {class: 'figures'}, figure('Score', hit.score), figure('BM25', hit.scores.bm25 ?? NaN),
       figure('Dense', hit.scores.dense ?? NaN)),
-    el('p', {class: 'hit-text'}, hit.text));
+    el('p', {class: 'hit-text', dir: 'auto'}, hit.text));
 }
 
 export function startSearchView() {
