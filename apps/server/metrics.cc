@@ -113,6 +113,7 @@ std::string Metrics::text(std::string_view extra) const {
   line(out, "counter", "gritstone_disconnects_total", "Clients that left before their answer was complete", disconnects.load());
   line(out, "counter", "gritstone_deadlines_total", "Requests that ran into their deadline", deadlines.load());
   line(out, "counter", "gritstone_slow_readers_total", "Clients cut off because they did not read", slow_readers.load());
+  line(out, "counter", "gritstone_keep_failures_total", "Times that computed spans or vectors could not be stored", keep_failures.load());
   line(out, "gauge", "gritstone_ingest_pending", "Files waiting for or in background indexing", ingest_pending.load());
   line(out, "counter", "gritstone_ingest_completed_total", "Files indexed in the background", ingest_completed.load());
   line(out, "counter", "gritstone_ingest_failed_total", "Files that could not be indexed", ingest_failed.load());

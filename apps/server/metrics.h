@@ -52,6 +52,7 @@ class Metrics {
   std::atomic<std::uint64_t> slow_readers{0};
   std::atomic<std::uint64_t> answers{0};
   std::atomic<std::uint64_t> abstentions{0};
+  std::atomic<std::uint64_t> keep_failures{0};
   std::atomic<std::int64_t> ingest_pending{0};  // files waiting for or in background indexing
   std::atomic<std::uint64_t> ingest_completed{0};
   std::atomic<std::uint64_t> ingest_failed{0};
