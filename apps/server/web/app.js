@@ -27,7 +27,10 @@ function showView() {
 }
 
 function focusField() {
-  if (viewNow() === 'documents') location.hash = '#ask';
+  if (viewNow() === 'documents') {
+    location.hash = '#ask';
+    showView();  // hashchange comes later, and a hidden field takes no focus
+  }
   const field = byId(viewNow() === 'search' ? 'query' : 'question');
   field.focus();
   field.select();

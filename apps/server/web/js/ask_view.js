@@ -87,6 +87,7 @@ export function startAskView({onNewCollection}) {
     field.style.height = `${Math.min(field.scrollHeight + 2, 240)}px`;
   };
   field.addEventListener('input', fit);
+  addEventListener('resize', fit);
   field.addEventListener('keydown', (event) => {
     if (event.key === 'Enter' && !event.shiftKey && !event.isComposing) {
       event.preventDefault();

@@ -10,7 +10,8 @@ const kStages = [
   ['decode', 'Decode (write the answer)', 'model-2'], ['cite', 'Check sources', 'model-3'],
 ];
 
-const kNoWait = 1;  // ms; less is no waiting worth a line
+const kNoWait = 1;       // ms; less is no waiting worth a line
+const kNothing = 0.005;  // ms; would be shown as zero
 
 // Where a passage's states came from.
 const kTiers = {ram: 'from memory', disk: 'from disk', computed: 'computed for later', live: 'computed'};
@@ -19,7 +20,7 @@ export function latencyView(answer) {
   const t = answer.timings;
   const msOf = (name) => (name === 'wait' ? answer.wait_ms : t[`${name}_ms`]) ?? 0;
   const stages = kStages.map(([name, label, tone]) => ({name, label, tone, ms: msOf(name)}))
-    .filter((s) => s.ms > (s.tone === 'wait' ? kNoWait : 0));
+    .filter((s) => s.ms > (s.tone === 'wait' ? kNoWait : kNothing));
   const sum = stages.reduce((total, s) => total + s.ms, 0);
   // What no stage accounts for: between the stages, and on the way.
   const rest = Math.max(0, (t.total_ms ?? 0) + (answer.wait_ms ?? 0) - sum);
