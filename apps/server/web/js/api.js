@@ -105,6 +105,18 @@ export async function list(path, limit = 1000, signal = undefined) {
   return items;
 }
 
+// The uploaded file behind a document, or null. What the command line indexed lies on the server's disk under an absolute path and was never
+// uploaded, so nothing is asked for it.
+export async function uploadedFile(id, path, signal) {
+  if (path.startsWith('/')) return null;
+  try {
+    return await call('GET', `/v1/files/${encodeURIComponent(id)}`, undefined, signal);
+  } catch (error) {
+    if (error.status === 404) return null;
+    throw error;
+  }
+}
+
 // The raw bytes of an uploaded file.
 export async function fileBytes(id, signal) {
   const response = await send(`/v1/files/${encodeURIComponent(id)}/content`, {method: 'GET', signal});

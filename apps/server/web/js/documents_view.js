@@ -1,5 +1,5 @@
 // The documents of a collection: what is in it, in what state, and how to take something out.
-import {call, isAbort, list} from './api.js';
+import {call, isAbort, list, uploadedFile} from './api.js';
 import {collections, fileCount, label} from './collections.js';
 import {byId, el, icon, replace} from './dom.js';
 import {confirmDialog} from './dialogs.js';
@@ -57,10 +57,23 @@ function showFiles() {
   byId('file-filter-box').hidden = files.length < 8;
   byId('files-empty').hidden = files.length > 0;
   const focused = document.activeElement?.closest('#file-list button')?.dataset.file;
-  replace(byId('file-list'), shown.map(row));
+  const folder = commonFolder(files.map(nameOf));
+  byId('files-folder').hidden = folder === '';
+  byId('files-folder').textContent = `In ${folder}`;
+  replace(byId('file-list'), shown.map((file) => row(file, folder)));
   if (focused) byId('file-list').querySelector(`[data-file="${CSS.escape(focused)}"]`)?.focus();
   byId('files-more').hidden = files.length < kListed && shown.length > 0 || files.length === 0;
   byId('files-more').textContent = shown.length === 0 ? 'No file has this in its name.' : `The first ${kListed} files are listed.`;
+}
+
+// The folder that all paths share, said once above the list; '' where there is none.
+function commonFolder(paths) {
+  if (paths.length < 2) return '';
+  let folder = splitPath(paths[0]).folder;
+  for (const path of paths) {
+    while (!path.startsWith(folder)) folder = folder.slice(0, folder.lastIndexOf('/', folder.length - 2) + 1);
+  }
+  return folder === '/' ? '' : folder;
 }
 
 // Text is searchable before its vectors are there, whether a server indexes it or `gritstone index --dense later` did.
@@ -70,8 +83,8 @@ function stateOf(file) {
   return kStates[file.status] ?? file.status;
 }
 
-function row(file) {
-  const {folder, name} = splitPath(nameOf(file));
+function row(file, shared) {
+  const {folder, name} = splitPath(nameOf(file).slice(shared.length));
   const searchable = file.status === 'completed' || (file.status === 'in_progress' && file.progress?.stage === 'vectors');
   return el('li', {class: `row file ${searchable ? 'completed' : file.status}`},
     el('span', {class: 'row-name', title: nameOf(file)}, folder ? el('span', {class: 'folder'}, folder) : null, name),
@@ -85,7 +98,7 @@ function row(file) {
 async function remove(file) {
   const store = collections.current;
   // A file that was uploaded stays on the server until it is deleted as a file, too; what the command line indexed has no such copy.
-  const uploaded = await call('GET', `/v1/files/${encodeURIComponent(file.id)}`).then(() => true, () => false);
+  const uploaded = await uploadedFile(file.id, nameOf(file)).then((found) => found !== null, () => false);
   const {ok, checked} = await confirmDialog({
     title: 'Delete this document?', action: 'Delete',
     text: `${nameOf(file)} leaves ${label(store)}: its text, vectors and cached states are deleted. This cannot be undone.`,

@@ -1,5 +1,5 @@
 // The side panel (on a phone: a sheet from below) that shows a source passage, the cited words highlighted, with what stands around it.
-import {call, fileBytes, isAbort} from './api.js';
+import {call, fileBytes, isAbort, uploadedFile} from './api.js';
 import {append, byId, el, replace} from './dom.js';
 import {bytes, count, splitPath} from './format.js';
 import {around, locateQuote} from './utf8.js';
@@ -29,10 +29,10 @@ export function openPanel(passage, citation, store) {
   if (!panelIsOpen()) opener = document.activeElement;
   const {folder, name} = splitPath(passage.path);
   replace(byId('panel-title'), passage.n ? el('span', {class: 'badge'}, String(passage.n)) : null,
-    el('span', {}, folder ? el('span', {class: 'folder'}, folder) : null, name));
+    el('span', {title: passage.path}, name));
   const where = citation ?? passage;
   const facts = [passage.heading, citation?.page ? `page ${citation.page}` : '', `bytes ${count(where.start)} to ${count(where.end)}`,
-    citation?.strength !== undefined ? `support ${Math.round(citation.strength * 100)} %` : ''];
+    citation?.strength !== undefined ? `support ${Math.round(citation.strength * 100)} %` : '', folder];
   byId('panel-facts').textContent = facts.filter(Boolean).join(' · ');
   const body = byId('panel-body');
   const text = el('div', {class: 'passage-text'}, passageText(passage, citation));
@@ -73,7 +73,7 @@ async function addNeighbours(text, passage, store, signal) {
 
 // The file's own bytes around the cited span, where the file was uploaded and so is there to be read.
 async function addOriginal(body, passage, where, signal) {
-  const file = await quietly(call('GET', `/v1/files/${encodeURIComponent(passage.file_id)}`, undefined, signal));
+  const file = await uploadedFile(passage.file_id, passage.path, signal);
   if (file === null || !(file.bytes <= kLargestOriginal)) return;
   const view = el('div', {class: 'original'});
   let loaded = false;
@@ -90,8 +90,6 @@ async function addOriginal(body, passage, where, signal) {
     }
   }}, el('summary', {}, `In the original file (${bytes(file.bytes)})`), view));
 }
-
-const quietly = (promise) => promise.catch(() => null);
 
 export function startPanel() {
   byId('panel-close').addEventListener('click', closePanel);
