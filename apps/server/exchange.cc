@@ -134,6 +134,8 @@ std::string Exchange::head(int status, std::string_view content_type, std::optio
   if (!content_type.empty()) out.append("Content-Type: ").append(content_type).append("\r\n");
   if (length) {
     out.append("Content-Length: ").append(std::to_string(*length)).append("\r\n");
+  } else if (status == 204 || status == 304) {
+    // No body follows, and no framing may promise one (RFC 9112, 6.1).
   } else if (wire_.http10) {
     wire_.keep_alive = false;
   } else {
