@@ -104,6 +104,10 @@ startAskView({onNewCollection: newCollection});
 startSearchView();
 startDocumentsView({onNewCollection: newCollection});
 byId('new-collection').addEventListener('click', newCollection);
+document.querySelector('.skip').addEventListener('click', (event) => {
+  event.preventDefault();  // the fragment names the view
+  byId('main').focus();
+});
 addEventListener('hashchange', showView);
 addEventListener('keydown', onKey);
 showView();

@@ -121,10 +121,10 @@ export class Exchange {
   #sourceButton(passage, isCited) {
     const {folder, name} = splitPath(passage.path);
     return el('button', {type: 'button', class: isCited ? 'source cited' : 'source', title: `${folder}${name}`,
+      'aria-label': [`Source ${passage.n}: ${name}`, passage.heading, `score ${score(passage.score)}`, isCited && 'cited'].filter(Boolean).join(', '),
       onclick: () => openPanel(passage, this.#firstCitation(passage.n), this.store)},
     el('span', {class: 'badge'}, String(passage.n)), el('span', {class: 'source-name'}, name),
-    el('span', {class: 'source-heading'}, passage.heading || ''), el('span', {class: 'number', title: 'Score'}, score(passage.score)),
-    isCited ? el('span', {class: 'sr-only'}, ', cited') : null);
+    el('span', {class: 'source-heading'}, passage.heading || ''), el('span', {class: 'number', title: 'Score'}, score(passage.score)));
   }
 
   #firstCitation(n) {
