@@ -105,10 +105,12 @@ export async function list(path, limit = 1000, signal = undefined) {
   return items;
 }
 
-// The uploaded file behind a document, or null. What the command line indexed lies on the server's disk under an absolute path and was never
-// uploaded, so nothing is asked for it.
+// What the command line indexed lies on the server's disk under an absolute path and was never uploaded.
+export const mayBeUploaded = (path) => !path.startsWith('/');
+
+// The uploaded file behind a document, or null.
 export async function uploadedFile(id, path, signal) {
-  if (path.startsWith('/')) return null;
+  if (!mayBeUploaded(path)) return null;
   try {
     return await call('GET', `/v1/files/${encodeURIComponent(id)}`, undefined, signal);
   } catch (error) {

@@ -1,5 +1,5 @@
 // The documents of a collection: what is in it, in what state, and how to take something out.
-import {call, isAbort, list, uploadedFile} from './api.js';
+import {call, isAbort, list, mayBeUploaded, uploadedFile} from './api.js';
 import {collections, fileCount, label} from './collections.js';
 import {byId, el, icon, replace} from './dom.js';
 import {confirmDialog} from './dialogs.js';
@@ -114,10 +114,16 @@ async function remove(file) {
 
 async function removeCollection() {
   const store = collections.current;
-  const {ok} = await confirmDialog({
+  const uploaded = files.filter((file) => mayBeUploaded(nameOf(file)));
+  const {ok, checked} = await confirmDialog({
     title: 'Delete this collection?', action: 'Delete collection',
-    text: `${label(store)} with ${plural(fileCount(store), 'file')} is deleted: texts, vectors and cached states. This cannot be undone.`});
-  if (ok) await attempt(() => collections.remove(store.id));
+    text: `${label(store)} with ${plural(fileCount(store), 'file')} is deleted: texts, vectors and cached states. This cannot be undone.`,
+    option: uploaded.length > 0 ? `Also delete its ${plural(uploaded.length, 'uploaded file')} from the server` : null});
+  if (!ok) return;
+  await attempt(async () => {
+    await collections.remove(store.id);
+    if (checked) for (const file of uploaded) await call('DELETE', `/v1/files/${encodeURIComponent(file.id)}`).catch(() => {});
+  });
 }
 
 // Runs a change; what fails is said above the list.

@@ -83,6 +83,7 @@ class Row {
       setTimeout(() => this.#leave(), kDoneShownMs);
     } catch (error) {
       if (isAbort(error)) await this.#undo();
+      else if (error.status === 404) this.#leave();  // deleted meanwhile, or its collection was
       else this.failed(error, true);
     }
     await collections.refresh(this.store);
