@@ -1,5 +1,6 @@
 #include "pipelines/background_ingest.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "base/error.h"
@@ -8,6 +9,11 @@
 
 namespace gritstone {
 namespace {
+
+// A full disk stays full for a while: the pause doubles with every failure in a row.
+std::chrono::milliseconds pause_after(std::chrono::milliseconds retry, std::size_t failures) {
+  return retry * (std::size_t{1} << std::min<std::size_t>(failures - 1, 6));
+}
 
 // Errors that pass by themselves: another writer, a full disk that somebody empties.
 bool is_passing(ErrorCode code) { return code == ErrorCode::kLocked || code == ErrorCode::kStorage || code == ErrorCode::kMemoryBudget; }
@@ -65,25 +71,27 @@ void BackgroundIngest::sleep(const std::stop_token& stop, std::chrono::milliseco
 
 void BackgroundIngest::run_text(const std::stop_token& stop) {
   std::uint64_t seen = 0;
+  std::size_t failures = 0;  // in a row
   while (!stop.stop_requested()) {
     {
       const std::lock_guard guard(mutex_);
       seen = wakes_;
     }
-    bool failed = false;
     try {
-      if (next_text(stop)) continue;
+      const bool more = next_text(stop);
+      failures = 0;
+      if (more) continue;
     } catch (const std::exception& error) {
       if (stop.stop_requested()) return;
-      failed = true;
+      ++failures;
       report(std::string("indexing uploads: ") + error.what());
     }
-    if (!failed) {
+    if (failures == 0) {
       const std::lock_guard guard(mutex_);
       text_idle_ = seen;
       changed_.notify_all();
     }
-    sleep(stop, failed ? options_.retry : options_.idle_look, seen);
+    sleep(stop, failures > 0 ? pause_after(options_.retry, failures) : options_.idle_look, seen);
   }
 }
 
@@ -111,6 +119,7 @@ bool BackgroundIngest::next_text(const std::stop_token& stop) {
 
 void BackgroundIngest::run_vectors(const std::stop_token& stop) {
   std::uint64_t seen = 0;
+  std::size_t failures = 0;  // in a row
   while (!stop.stop_requested()) {
     {
       const std::lock_guard guard(mutex_);
@@ -119,22 +128,23 @@ void BackgroundIngest::run_vectors(const std::stop_token& stop) {
       if (stop.stop_requested()) return;
     }
     const std::stop_token pass = pass_->get_token();
-    bool failed = false;
     try {
-      if (next_vectors(pass)) continue;
+      const bool more = next_vectors(pass);
+      failures = 0;
+      if (more) continue;
     } catch (const std::exception& error) {
       if (stop.stop_requested()) return;
       const auto* known = dynamic_cast<const Error*>(&error);
       if (known != nullptr && known->code() == ErrorCode::kCancelled) continue;  // interrupted, or the collection changed: look again
-      failed = true;
+      ++failures;
       report(std::string("computing vectors: ") + error.what());
     }
-    if (!failed) {
+    if (failures == 0) {
       const std::lock_guard guard(mutex_);
       vector_idle_ = seen;
       changed_.notify_all();
     }
-    sleep(stop, failed ? options_.retry : options_.idle_look, seen);
+    sleep(stop, failures > 0 ? pause_after(options_.retry, failures) : options_.idle_look, seen);
   }
 }
 

@@ -160,7 +160,7 @@ void read_disposition(std::string_view value, MultipartPart& part) {
     }
   }
   if (extended) part.filename = std::move(extended);  // the better of both, as RFC 6266 says
-  if (!named || part.name.empty()) refuse("a part has no name");
+  if (!named) refuse("a part has no name");
   if (!is_valid_utf8(part.name)) refuse("the name of a part is not valid UTF-8");
 }
 

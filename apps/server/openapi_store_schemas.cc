@@ -43,13 +43,13 @@ const std::string_view kOpenApiStoreSchemas = R"json({
   }
 },
 "ChunkingStrategy": {
-  "description": "auto: passages of at most 256 tokens. Passages never overlap; chunk_overlap_tokens is checked and has no effect.",
+  "description": "auto: passages of at most 256 tokens. Passages never overlap: chunk_overlap_tokens has no effect.",
   "oneOf": [
     {"type": "object", "required": ["type"], "properties": {"type": {"const": "auto"}, "static": {"type": "null"}}},
     {"type": "object", "required": ["type", "static"], "properties": {"type": {"const": "static"}, "static": {
       "type": "object", "required": ["max_chunk_size_tokens", "chunk_overlap_tokens"],
       "properties": {"max_chunk_size_tokens": {"type": "integer", "minimum": 100, "maximum": 4096},
-        "chunk_overlap_tokens": {"type": "integer", "minimum": 0, "maximum": 2048, "description": "at most half of max_chunk_size_tokens"}}}}}
+        "chunk_overlap_tokens": {"type": "integer", "minimum": 0, "maximum": 2048}}}}}
   ]
 },
 "CreateVectorStore": {

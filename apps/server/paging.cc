@@ -27,8 +27,7 @@ PageQuery page_query(const Request& request, std::size_t default_limit, std::siz
 PageRange page_range(const PageQuery& query, const std::vector<std::string>& ids) {
   const auto find = [&](const std::string& id, const char* param) {
     const auto found = std::find(ids.begin(), ids.end(), id);
-    if (found == ids.end())
-      throw ApiError::bad_request(std::string(param) + " is not the id of an item of this list", param, "invalid_value");
+    if (found == ids.end()) throw ApiError::not_found(std::string(param) + " is not the id of an item of this list", param);
     return static_cast<std::size_t>(found - ids.begin());
   };
   PageRange range{0, ids.size(), false};

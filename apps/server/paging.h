@@ -28,7 +28,7 @@ struct PageRange {
   bool has_more = false;
 };
 
-// Which of `ids` (in the order of the list) are on the page. With `before` the page is the last one that ends there. Throws ApiError (400)
+// Which of `ids` (in the order of the list) are on the page. With `before` the page is the last one that ends there. Throws ApiError (404)
 // for an id that is not on the list.
 PageRange page_range(const PageQuery& query, const std::vector<std::string>& ids);
 

@@ -85,9 +85,8 @@ void get(ServerContext& context, const Request& request, ReplyWriter& reply) {
 
 void content(ServerContext& context, const Request& request, ReplyWriter& reply) {
   const UploadedFile file = require_file(context, request);
-  // Never as a page of this site: a document is data, whatever it says it is.
+  // Never as a page of this site: a document is data, whatever it says it is (nosniff is on every answer).
   reply.set_header("Content-Disposition", "attachment");
-  reply.set_header("X-Content-Type-Options", "nosniff");
   reply.send(200, "application/octet-stream", context.store().file_bytes(file.key));
 }
 

@@ -46,7 +46,8 @@ void read_ranking(const RequestFields& fields, Query& query) {
   const rapidjson::Value* object = fields.object("ranking_options");
   if (object == nullptr) return;
   const RequestFields ranking(*object, fields.name("ranking_options") + ".");
-  ranking.string("ranker", 256);  // there is one way to rank here; the name of OpenAI's is accepted
+  if (const auto ranker = ranking.string("ranker"); ranker && count_code_points(*ranker) > 64)
+    ranking.fail("ranker", "is too long");  // there is one way to rank here; the name of OpenAI's is accepted
   if (const auto threshold = ranking.number("score_threshold", 0, 1)) {
     query.threshold = *threshold;
     query.has_threshold = true;

@@ -78,8 +78,7 @@ std::size_t chunk_tokens(const RequestFields& fields) {
   const RequestFields sizes(*given, strategy.name("static") + ".");
   const auto size = sizes.integer("max_chunk_size_tokens", 100, 4096);
   if (!size) sizes.fail("max_chunk_size_tokens", "is missing", "missing_required_parameter");
-  const auto overlap = sizes.integer("chunk_overlap_tokens", 0, 2048);
-  if (overlap && *overlap * 2 > *size) sizes.fail("chunk_overlap_tokens", "must be at most half of max_chunk_size_tokens");
+  sizes.integer("chunk_overlap_tokens", 0, 2048);  // has no effect
   return static_cast<std::size_t>(*size);
 }
 
