@@ -36,6 +36,7 @@ struct Options {
   std::size_t kv_slots = 0;
   // A step of the engine cannot be interrupted: smaller steps answer short requests sooner while long ones are read.
   std::size_t batch_tokens = 256;
+  std::size_t bulk_tokens = 64;
   ReuseFlags reuse;
   bool log_json = false;
 };
@@ -105,6 +106,7 @@ class Loader {
       const std::size_t contexts = options_.server.limits.slots * file.config().context;
       engine_options.kv_slots = options_.kv_slots > 0 ? options_.kv_slots : contexts + kBulkKvSlots;
       engine_options.max_batch_tokens = options_.batch_tokens;
+      engine_options.max_bulk_tokens = options_.bulk_tokens;
       engine_ = Engine::create(file, engine_options);
       parts.engine = [this]() -> Engine& { return *engine_; };
       // The first time this reads the whole file; every later call remembers it.
@@ -232,6 +234,12 @@ void add_limits(CLI::App& command, Options& options) {
       ->group(group)
       ->capture_default_str()
       ->check(CLI::Range(16, 8192));
+  command
+      .add_option("--bulk-tokens", options.bulk_tokens,
+                  "Of these, tokens of indexing and large embedding requests; a quarter beside questions")
+      ->group(group)
+      ->capture_default_str()
+      ->check(CLI::Range(4, 8192));
 }
 
 }  // namespace

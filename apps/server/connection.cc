@@ -63,7 +63,7 @@ asio::awaitable<Connection::Next> Connection::serve_one() {
     const std::shared_ptr<Exchange> exchange = make_exchange(nothing);
     exchange->fail(ApiError(error->status, "invalid_request_error", error->message, {}, "malformed_request"));
     read_failed_ = false;  // if it was the time limit, what follows may still be thrown away
-    const bool sent = co_await pump(exchange, 0);
+    const bool sent = co_await pump(exchange);
     co_return sent ? Next::kLinger : Next::kClose;
   }
   co_return co_await answer(std::move(*parsed.head));
@@ -123,16 +123,15 @@ asio::awaitable<Connection::Next> Connection::answer(RequestHead head) {
       exchange->set_close();
       exchange->fail(ApiError(408, "invalid_request_error", "the request's body did not arrive in time", {}, "timeout"));
       read_failed_ = false;
-      const bool sent = co_await pump(exchange, 0);
+      const bool sent = co_await pump(exchange);
       co_return sent ? Next::kLinger : Next::kClose;
     }
-    const std::uint64_t id = core_.next_request;
-    core_.dispatch(exchange, id);
-    const bool usable = co_await pump(exchange, id);
+    core_.dispatch(exchange);
+    const bool usable = co_await pump(exchange);
     core_.body_bytes -= length;
     co_return usable && !exchange->closes() ? Next::kKeepAlive : usable ? Next::kLinger : Next::kClose;
   }
-  const bool usable = co_await pump(exchange, 0);
+  const bool usable = co_await pump(exchange);
   co_return usable && !exchange->closes() ? Next::kKeepAlive : usable ? Next::kLinger : Next::kClose;
 }
 
@@ -158,7 +157,7 @@ asio::awaitable<bool> Connection::read_body(std::size_t length, bool expects_con
   co_return true;
 }
 
-asio::awaitable<bool> Connection::pump(std::shared_ptr<Exchange> exchange, std::uint64_t id) {
+asio::awaitable<bool> Connection::pump(std::shared_ptr<Exchange> exchange) {
   current_ = exchange;
   const Clock::time_point queue_end = exchange->request.received + core_.limits.queue_wait;
   Clock::time_point last_write = Clock::now();
@@ -169,7 +168,7 @@ asio::awaitable<bool> Connection::pump(std::shared_ptr<Exchange> exchange, std::
       const bool written = co_await write(out, exchange.get());
       if (!written) {
         exchange->stop(timed_out_ ? StopReason::kSlowReader : StopReason::kDisconnect);
-        core_.cancel(id);
+        core_.cancel(exchange->number);
         break;
       }
       last_write = Clock::now();
@@ -182,18 +181,18 @@ asio::awaitable<bool> Connection::pump(std::shared_ptr<Exchange> exchange, std::
     }
     if (read_failed_) {
       exchange->stop(StopReason::kDisconnect);
-      core_.cancel(id);
+      core_.cancel(exchange->number);
       break;
     }
     const Clock::time_point now = Clock::now();
     if (now >= exchange->request.deadline && exchange->stop_reason() == StopReason::kNone) exchange->stop(StopReason::kDeadline);
     // Stopped while it waited in line: no worker will ever answer it.
-    if (exchange->stop_reason() != StopReason::kNone && core_.cancel(id)) {
+    if (exchange->stop_reason() != StopReason::kNone && core_.cancel(exchange->number)) {
       exchange->fail(Error(ErrorCode::kCancelled, "stopped while it waited"));
       continue;
     }
     if (now >= exchange->request.deadline + kStopGrace) break;
-    if (now >= queue_end && !exchange->started() && core_.cancel(id)) {
+    if (now >= queue_end && !exchange->started() && core_.cancel(exchange->number)) {
       ++core_.context.metrics().refused_queue_wait;
       exchange->fail(ApiError::busy("no slot became free in time; try again later", core_.model_queue.retry_after_seconds()));
       continue;
@@ -206,7 +205,7 @@ asio::awaitable<bool> Connection::pump(std::shared_ptr<Exchange> exchange, std::
     start_read();
     Clock::time_point until = std::min(exchange->request.deadline, last_write + core_.limits.ping);
     if (now >= exchange->request.deadline) until = now + std::chrono::seconds(1);
-    if (!exchange->started() && id != 0 && queue_end > now) until = std::min(until, queue_end);
+    if (!exchange->started() && queue_end > now) until = std::min(until, queue_end);
     co_await wait(until);
   }
   current_.reset();

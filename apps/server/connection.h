@@ -39,7 +39,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   boost::asio::awaitable<bool> read_head(std::optional<HeadError>& error, std::string& bytes);
   boost::asio::awaitable<bool> read_body(std::size_t length, bool expects_continue, Exchange& exchange);
   // Sends the answer while it is made; false if the connection cannot be used any more.
-  boost::asio::awaitable<bool> pump(std::shared_ptr<Exchange> exchange, std::uint64_t id);
+  boost::asio::awaitable<bool> pump(std::shared_ptr<Exchange> exchange);
   boost::asio::awaitable<bool> write(std::string_view bytes, Exchange* exchange);
   boost::asio::awaitable<void> linger();
 

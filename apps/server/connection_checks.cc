@@ -78,7 +78,8 @@ std::shared_ptr<Exchange> Connection::make_exchange(const RequestHead& head) {
   request.path = head.path;
   request.headers = head.fields;
   request.remote = remote_;
-  request.id = core_.id_prefix + std::to_string(++core_.next_request);
+  exchange->number = ++core_.next_request;
+  request.id = core_.id_prefix + std::to_string(exchange->number);
   request.trace = trace_id(head.field("traceparent"));
   return exchange;
 }

@@ -40,6 +40,7 @@ class Exchange final : public ReplyWriter {
 
   Request request;
   const Route* route = nullptr;  // null: refused before one was found
+  std::uint64_t number = 0;      // unique in the server; names it in the queues
 
   // ReplyWriter, for the handler.
   void set_header(std::string_view name, std::string_view value) override;

@@ -55,10 +55,11 @@ void ServerCore::run(Exchange& exchange) {
   }
 }
 
-void ServerCore::dispatch(const std::shared_ptr<Exchange>& exchange, std::uint64_t id) {
+void ServerCore::dispatch(const std::shared_ptr<Exchange>& exchange) {
   Metrics& metrics = context.metrics();
   if (exchange->route->work == Work::kLight) {
-    if (!light_queue.submit(id, [this, exchange] { run(*exchange); })) exchange->fail(ApiError::busy("the server is overloaded", 1));
+    if (!light_queue.submit(exchange->number, [this, exchange] { run(*exchange); }))
+      exchange->fail(ApiError::busy("the server is overloaded", 1));
     return;
   }
   try {
@@ -68,7 +69,7 @@ void ServerCore::dispatch(const std::shared_ptr<Exchange>& exchange, std::uint64
     return;
   }
   ++metrics.queue_length;
-  const bool accepted = model_queue.submit(id, [this, exchange, &metrics] {
+  const bool accepted = model_queue.submit(exchange->number, [this, exchange, &metrics] {
     --metrics.queue_length;
     ++metrics.slots_busy;
     metrics.observe_stage(Stage::kQueue,
@@ -84,9 +85,9 @@ void ServerCore::dispatch(const std::shared_ptr<Exchange>& exchange, std::uint64
   exchange->fail(ApiError::busy(message, model_queue.retry_after_seconds()));
 }
 
-bool ServerCore::cancel(std::uint64_t id) {
-  if (light_queue.cancel(id)) return true;
-  if (!model_queue.cancel(id)) return false;
+bool ServerCore::cancel(std::uint64_t number) {
+  if (light_queue.cancel(number)) return true;
+  if (!model_queue.cancel(number)) return false;
   --context.metrics().queue_length;
   return true;
 }

@@ -30,9 +30,9 @@ struct ServerCore {
   // Thread-safe: the end of every exchange.
   void on_exchange_end(const AccessRecord& record);
   // Hands a complete request to the workers, or refuses it. The exchange gets an answer in any case.
-  void dispatch(const std::shared_ptr<Exchange>& exchange, std::uint64_t id);
+  void dispatch(const std::shared_ptr<Exchange>& exchange);
   // Takes it out of the line, if it still waits there.
-  bool cancel(std::uint64_t id);
+  bool cancel(std::uint64_t number);
 
   ServerContext& context;
   const Router& router;

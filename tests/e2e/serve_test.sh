@@ -31,8 +31,10 @@ serve() {
   server=$!
   local i
   for ((i = 0; i < 600; i++)); do
-    url=$(sed -nE 's/.*Listening on (https?:\/\/127\.0\.0\.1:[0-9]+).*/\1/p' serve.err)
-    grep -q 'Ready: ' serve.err && return
+    if grep -q 'Ready: ' serve.err; then
+      url=$(sed -nE 's/.*Listening on (https?:\/\/127\.0\.0\.1:[0-9]+).*/\1/p' serve.err)
+      return
+    fi
     kill -0 "$server" 2>/dev/null || { cat serve.err; die "the server ended"; }
     sleep 0.1
   done
