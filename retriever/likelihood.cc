@@ -34,6 +34,7 @@ LikelihoodResult question_likelihood(Engine& engine, const Tokenizer& tokenizer,
                 "the question has " + std::to_string(question.size()) + " tokens, the model's context is " + std::to_string(context));
   }
   const std::size_t vocab = engine.config().vocab;
+  const std::size_t in_flight = std::clamp<std::size_t>(kLikelihoodBytes / (question.size() * vocab * sizeof(float)), 1, 16);
   LikelihoodResult result;
   std::stop_source stop;
   const std::stop_callback with_caller(request.cancel, [&stop] { stop.request_stop(); });
@@ -66,7 +67,7 @@ LikelihoodResult question_likelihood(Engine& engine, const Tokenizer& tokenizer,
       job.cancel = stop.get_token();
       result.tokens += job.tokens.size();
       running.push_back(engine.submit(std::move(job)));
-      if (running.size() == kLikelihoodInFlight) take();
+      if (running.size() == in_flight) take();
     }
     while (!running.empty()) take();
   } catch (...) {

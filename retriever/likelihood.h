@@ -25,10 +25,11 @@ struct LikelihoodResult {
   std::size_t tokens = 0;      // computed
 };
 
-// One forward pass a passage, batched by the engine, at most kLikelihoodInFlight at a time. Passages that leave no room for the question
-// are cut at their end. Source: Sachan et al. 2022, "Improving Passage Retrieval with Zero-Shot Question Generation".
-// Thread-safe. Throws Error: kInvalidArgument (no question, or one as long as the context); kCancelled; kDeadline; what the engine throws.
-inline constexpr std::size_t kLikelihoodInFlight = 16;
+// One forward pass a passage, batched by the engine, as many at a time as their logits fit into kLikelihoodBytes (a question of 20 tokens
+// needs 4 MB a passage with OLMoE's vocabulary), at most 16. Passages that leave no room for the question are cut at their end. Source:
+// Sachan et al. 2022, "Improving Passage Retrieval with Zero-Shot Question Generation". Thread-safe. Throws Error: kInvalidArgument (no
+// question, or one as long as the context); kCancelled; kDeadline; what the engine throws.
+inline constexpr std::size_t kLikelihoodBytes = std::size_t{64} << 20;
 LikelihoodResult question_likelihood(Engine& engine, const Tokenizer& tokenizer, const LikelihoodRequest& request);
 
 }  // namespace gritstone

@@ -62,9 +62,9 @@ void AccessLog::request(const AccessRecord& r) {
     if (r.completion_tokens + r.prompt_tokens > 0) {
       line += format(" %zu+%zu tokens (%zu cached)", r.prompt_tokens, r.completion_tokens, r.cached_tokens);
     }
-    if (r.ended != "complete") line += " " + r.ended;
-    if (!r.error.empty()) line += " " + escaped(r.error);
-    line += " " + r.id + "\n";
+    if (r.ended != "complete") line.append(" ").append(r.ended);
+    if (!r.error.empty()) line.append(" ").append(escaped(r.error));
+    line.append(" ").append(r.id).append("\n");
   }
   const std::lock_guard lock(mutex_);
   write_(line);

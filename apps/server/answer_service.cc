@@ -55,7 +55,7 @@ AnswerCall AnswerService::read_call(const RequestFields& fields, const std::stri
   call.collection = collection;
   AnswerOptions& options = call.options;
   const GenerationParams params = read_generation_params(fields, context_, options.sampling, top_k_key);
-  options.max_new_tokens = params.max_tokens.value_or(options.max_new_tokens);
+  options.max_new_tokens = params.max_tokens.value_or(std::min(options.max_new_tokens, context_.options().limits.max_tokens));
   options.sampling = params.sampling;
   options.stop_strings = params.stops;
   call.stream = params.stream;
@@ -147,20 +147,26 @@ void AnswerService::work(const std::stop_token& stop) {
     if (changed_.wait_for(lock, stop, kQuiet, [&] { return dirty_; })) continue;
     std::vector<AnswerCall> calls = std::exchange(kept_, {});
     lock.unlock();
-    store_kept(std::move(calls));
+    const bool stored = store_kept(std::move(calls));
     lock.lock();
-    if (stop.stop_requested() && !dirty_) return;
+    if (stop.stop_requested()) return;
+    // Another process is writing: the spans wait in memory.
+    if (!stored) dirty_ = true;
   }
 }
 
-void AnswerService::store_kept(std::vector<AnswerCall> calls) {
+bool AnswerService::store_kept(std::vector<AnswerCall> calls) {
   // What cannot be stored is computed again when it is needed: the cache is worse for it, no answer is wrong.
+  bool stored = true;
   try {
-    context_.spans().flush();
+    stored = context_.spans().flush();
     for (const AnswerCall& call : calls) keep_embeddings(context_.store(), call.info, call.embedded);
+  } catch (const Error& error) {
+    if (error.code() != ErrorCode::kLocked && error.code() != ErrorCode::kNotFound) ++context_.metrics().keep_failures;
   } catch (const std::exception&) {
     ++context_.metrics().keep_failures;
   }
+  return stored;
 }
 
 void AnswerService::write_answer(JsonOutput& json, const OpenCollection& open, const AnswerCall& call, const AnswerResult& result) const {
@@ -172,7 +178,7 @@ void AnswerService::write_answer(JsonOutput& json, const OpenCollection& open, c
 void AnswerService::write_annotations(JsonOutput& json, const OpenCollection& open, const AnswerResult& result) const {
   json.begin_array("annotations");
   for (const Citation& citation : result.citations) {
-    const std::size_t at = result.answer.find("[" + std::to_string(citation.n) + "]");
+    const std::size_t at = result.answer.find(std::string("[").append(std::to_string(citation.n)).append("]"));
     json.begin_object().field("type", "file_citation");
     json.field("index", characters(std::string_view(result.answer).substr(0, at)));
     json.field("file_id", file_id(*open.snapshot, citation.path)).field("filename", file_name(citation.path));

@@ -57,7 +57,8 @@ class AnswerService {
 
  private:
   void work(const std::stop_token& stop);
-  void store_kept(std::vector<AnswerCall> calls);
+  // False: another process holds the write lock, the spans are to be tried again.
+  bool store_kept(std::vector<AnswerCall> calls);
 
   ServerContext& context_;
   std::mutex mutex_;

@@ -32,7 +32,7 @@ void Histogram::observe(double seconds) noexcept {
 
 void Histogram::write(std::string& out, std::string_view name, std::string_view labels) const {
   const std::string comma = labels.empty() ? "" : std::string(labels) + ",";
-  const std::string braces = labels.empty() ? "" : "{" + std::string(labels) + "}";
+  const std::string braces = labels.empty() ? std::string() : std::string("{").append(labels).append("}");
   std::uint64_t total = 0;
   const auto bucket = [&](const std::string& bound) {
     out.append(name).append("_bucket{").append(comma).append("le=\"").append(bound).append("\"} ");

@@ -17,6 +17,8 @@ namespace gritstone {
 namespace {
 
 constexpr std::size_t kMaxDocuments = 1000;
+// Likelihood needs a row of logits for each: 100 MB with OLMoE's vocabulary.
+constexpr std::size_t kMaxQueryTokens = 512;
 
 std::vector<std::string> read_documents(const RequestFields& fields) {
   const rapidjson::Value* documents = fields.array("documents", kMaxDocuments);
@@ -86,6 +88,10 @@ void rerank(ServerContext& context, const std::shared_ptr<ModelEmbedder>& own, c
   const std::size_t top_n = static_cast<std::size_t>(fields.integer("top_n", 1, 1'000'000).value_or(kMaxDocuments));
   const bool return_documents = fields.boolean("return_documents").value_or(false);
   std::string method = fields.word("method", {"auto", "cosine", "likelihood"}).value_or("auto");
+  if (const std::size_t tokens = parts.tokenizer->count(query); tokens > kMaxQueryTokens) {
+    fields.fail("query", "has " + std::to_string(tokens) + " tokens, at most " + std::to_string(kMaxQueryTokens) + " are allowed",
+                "context_length_exceeded");
+  }
   if (method == "auto") method = parts.config->grit_tuned ? "cosine" : "likelihood";
 
   const auto start = std::chrono::steady_clock::now();

@@ -33,7 +33,7 @@ struct ServerLimits {
 };
 
 struct ServerOptions {
-  std::string host = "127.0.0.1";          // "localhost": 127.0.0.1 and ::1
+  std::string host = "localhost";          // "localhost": 127.0.0.1 and ::1
   std::uint16_t port = 8080;               // 0: any free one
   std::vector<std::string> allow_hosts;    // beside localhost, 127.0.0.1, [::1] and `host`
   std::vector<std::string> allow_origins;  // "https://app.example": gets CORS headers
