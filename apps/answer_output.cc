@@ -1,5 +1,6 @@
 #include "apps/answer_output.h"
 
+#include "apps/answer_json.h"
 #include "apps/json_output.h"
 #include "apps/paths.h"
 #include "apps/terminal.h"
@@ -22,35 +23,6 @@ std::string one_line(std::string_view text, std::size_t limit) {
   if (line.size() <= limit) return line;
   while (limit > 0 && (static_cast<unsigned char>(line[limit]) & 0xC0) == 0x80) --limit;
   return line.substr(0, limit) + "...";
-}
-
-void json_citations(JsonOutput& json, const AnswerResult& result) {
-  json.begin_array("citations");
-  for (const Citation& citation : result.citations) {
-    json.begin_object().field("n", citation.n).field("path", citation.path).field("heading", citation.heading).key("page");
-    if (citation.page) {
-      json.value(*citation.page);
-    } else {
-      json.null();
-    }
-    json.field("start", citation.start).field("end", citation.end).field("text", citation.text).field("strength", citation.strength);
-    json.end_object();
-  }
-  json.end_array();
-}
-
-void json_timings(JsonOutput& json, const AnswerTimings& t) {
-  json.begin_object("timings").field("ttft_ms", t.ttft_ms).field("retrieve_ms", t.retrieve_ms).field("embed_ms", t.embed_ms);
-  json.field("bm25_ms", t.bm25_ms).field("vector_ms", t.vector_ms).field("fuse_ms", t.fuse_ms).field("prompt_ms", t.prompt_ms);
-  json.field("compose_ms", t.compose_ms).field("queue_ms", t.queue_ms).field("load_ms", t.load_ms);
-  json.field("prefill_ms", t.prefill_ms).field("decode_ms", t.decode_ms).field("cite_ms", t.cite_ms);
-  json.field("total_ms", t.total_ms).key("tpot_ms");
-  if (t.tpot_ms) {
-    json.value(*t.tpot_ms);
-  } else {
-    json.null();
-  }
-  json.end_object();
 }
 
 void print_reuse(CliSession& session, const AnswerResult& result) {
@@ -81,49 +53,9 @@ bool AnswerStream::finish(const AnswerResult& result) {
 
 void print_answer_json(std::string_view question, const AnswerResult& result) {
   JsonOutput json;
-  json.begin_object().field("question", question).field("answer", result.answer);
-  json_citations(json, result);
-  json.field("abstained", result.abstained).field("abstain_reason", result.abstain_reason);
-  json.field("withheld", result.withheld).begin_array("sentences");
-  for (const AnswerSentence& sentence : result.sentences) {
-    json.begin_object().field("start", sentence.start).field("end", sentence.end).field("supported", sentence.supported);
-    json.array("citations", sentence.citations).end_object();
-  }
-  json.end_array().begin_array("passages");
-  for (const AnswerPassage& passage : result.passages) {
-    json.begin_object().field("n", passage.n).field("path", passage.path).field("heading", passage.heading).field("start", passage.start);
-    json.field("end", passage.end).field("text", passage.text).field("score", passage.score).end_object();
-  }
-  json.end_array().begin_array("dropped");
-  for (const DroppedPassage& passage : result.dropped) {
-    json.begin_object()
-        .field("path", passage.path)
-        .field("heading", passage.heading)
-        .field("start", passage.start)
-        .field("end", passage.end);
-    json.field("tokens", passage.tokens).field("reason", passage.reason).end_object();
-  }
-  json.end_array().field("finish_reason", finish_reason_name(result.finish_reason)).begin_object("usage");
-  json.field("prompt_tokens", result.usage.prompt_tokens).field("completion_tokens", result.usage.completion_tokens);
-  json.field("cached_tokens", result.usage.cached_tokens);
-  json.field("total_tokens", result.usage.prompt_tokens + result.usage.completion_tokens).end_object();
-  json.begin_object("drafts").field("steps", result.drafts.steps).field("proposed", result.drafts.proposed);
-  json.field("accepted", result.drafts.accepted).end_object();
-  json.field("generation", result.generation).field("damaged_chunks", result.damaged_chunks);
-  json_timings(json, result.timings);
-  json.begin_object("reuse").field("policy", result.reuse.policy).field("reused_tokens", result.reuse.reused_tokens);
-  json.field("recomputed_tokens", result.reuse.recomputed_tokens).field("bytes", result.reuse.bytes).key("certificate");
-  if (result.reuse.certificate) {
-    json.value(*result.reuse.certificate);
-  } else {
-    json.null();
-  }
-  json.begin_array("passages");
-  for (const PassageReuse& passage : result.reuse.passages) {
-    json.begin_object().field("source", span_source_name(passage.source)).field("tokens", passage.tokens);
-    json.field("recomputed", passage.recomputed).field("bytes", passage.bytes).field("load_ms", passage.load_ms).end_object();
-  }
-  json.end_array().end_object().end_object().print();
+  json.begin_object();
+  write_answer_members(json, question, result, nullptr);
+  json.end_object().print();
 }
 
 void print_answer(CliSession& session, const AnswerResult& result, bool shown) {

@@ -39,6 +39,9 @@ void add_tokenize_command(CLI::App& app, CliSession& session, CommandTable& tabl
 void add_perplexity_command(CLI::App& app, CliSession& session, CommandTable& table);
 void add_model_commands(CLI::App& app, CliSession& session, CommandTable& table);
 void add_bench_command(CLI::App& app, CliSession& session, CommandTable& table);
+#ifdef GRITSTONE_SERVER
+void add_serve_command(CLI::App& app, CliSession& session, CommandTable& table);
+#endif
 void add_doctor_command(CLI::App& app, CliSession& session, CommandTable& table);
 
 }  // namespace gritstone

@@ -10,6 +10,7 @@ packages=(
   libicu-dev libstemmer-dev                     # word boundaries, stemming
   libxxhash-dev libssl-dev                      # checksums, SHA-256
   libcli11-dev libtomlplusplus-dev rapidjson-dev libboost1.81-dev
+  libjs-marked node-dompurify                   # Markdown in the web page
   libgtest-dev libgmock-dev libbenchmark-dev libsimde-dev
 )
 for option in "$@"; do

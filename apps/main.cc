@@ -47,6 +47,9 @@ int main(int argc, char** argv) {
   add_index_command(app, session, table);
   add_search_command(app, session, table);
   add_ask_command(app, session, table);
+#ifdef GRITSTONE_SERVER
+  add_serve_command(app, session, table);
+#endif
   add_collection_commands(app, session, table);
   add_cache_commands(app, session, table);
   add_eval_commands(app, session, table);

@@ -76,6 +76,12 @@ std::string sanitize_utf8(std::string_view text, std::size_t* replaced) {
   return out;
 }
 
+std::size_t count_code_points(std::string_view text) noexcept {
+  std::size_t count = 0;
+  for (const char c : text) count += (static_cast<unsigned char>(c) & 0xC0) != 0x80 ? 1 : 0;
+  return count;
+}
+
 std::size_t complete_utf8_prefix(std::string_view text) noexcept {
   const std::size_t n = text.size();
   for (std::size_t back = 1; back <= 4 && back <= n; ++back) {

@@ -23,6 +23,9 @@ void append_utf8(std::string& out, char32_t code_point);
 // Copy of `text` in which every malformed byte is U+FFFD; `replaced` counts them.
 std::string sanitize_utf8(std::string_view text, std::size_t* replaced = nullptr);
 
+// Characters of valid UTF-8, as limits of APIs count them.
+std::size_t count_code_points(std::string_view text) noexcept;
+
 // Length of the longest prefix of `text` that does not end inside a code point: what a streaming writer may print now.
 std::size_t complete_utf8_prefix(std::string_view text) noexcept;
 

@@ -1,7 +1,7 @@
 # Debian 12 packages only; apps/install_packages.sh lists them.
 find_package(Threads REQUIRED)
 find_package(PkgConfig REQUIRED)
-find_package(OpenSSL REQUIRED COMPONENTS Crypto)
+find_package(OpenSSL REQUIRED COMPONENTS Crypto SSL)
 find_package(ICU REQUIRED COMPONENTS uc i18n)
 find_package(SQLite3 REQUIRED)
 find_package(CLI11 REQUIRED)
@@ -27,6 +27,14 @@ find_library(STEMMER_LIBRARY stemmer REQUIRED)
 add_library(stemmer INTERFACE)
 target_include_directories(stemmer SYSTEM INTERFACE ${STEMMER_INCLUDE_DIR})
 target_link_libraries(stemmer INTERFACE ${STEMMER_LIBRARY})
+
+# Headers only; compiled once in apps/server/boost_impl.cc. Included as system headers, because they do not keep our warnings.
+if(GRITSTONE_SERVER)
+  find_path(BOOST_181_INCLUDE_DIR boost/beast/http.hpp REQUIRED)
+  add_library(boost_http INTERFACE)
+  target_include_directories(boost_http SYSTEM INTERFACE ${BOOST_181_INCLUDE_DIR})
+  target_compile_definitions(boost_http INTERFACE BOOST_ASIO_SEPARATE_COMPILATION BOOST_BEAST_SEPARATE_COMPILATION BOOST_ASIO_NO_DEPRECATED)
+endif()
 
 if(GRITSTONE_TESTS)
   find_package(GTest REQUIRED)

@@ -73,6 +73,7 @@ class Database {
   std::int64_t last_insert_id() const noexcept;
   std::int64_t changes() const noexcept;
   bool in_transaction() const noexcept;
+  const std::string& path() const noexcept { return path_; }
   sqlite3* handle() const noexcept { return connection_.get(); }
   // Kept with the connection so that stemmers and break iterators are opened once.
   AnalyzerCache& analyzers() noexcept { return analyzers_; }

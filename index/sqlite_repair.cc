@@ -1,6 +1,7 @@
 // Takes damage out of a collection, so that indexing the same files again makes it whole.
 #include <algorithm>
 
+#include "index/sqlite_files.h"
 #include "index/sqlite_schema.h"
 #include "index/sqlite_write_job.h"
 
@@ -78,6 +79,24 @@ std::vector<std::string> WriteJob::repair(std::string_view collection) {
     database.execute("DELETE FROM chunks WHERE document_id NOT IN (SELECT id FROM documents)");
     database.execute("DELETE FROM embeddings WHERE chunk_id NOT IN (SELECT id FROM chunks)");
     database.execute("DELETE FROM attributes WHERE document_id NOT IN (SELECT id FROM documents)");
+    impl_->files_removed = true;  // sweeps bytes without a row
+    for (const std::int64_t serial : column(database, "SELECT serial FROM file_links WHERE collection_id = ?1", row.info.id)) {
+      try {
+        load_links(database, " WHERE serial = ?1", serial, {});
+      } catch (const Error& error) {
+        if (error.code() != ErrorCode::kDamagedData) throw;
+        // Its document stays, like one that was never uploaded.
+        database.statement("DELETE FROM file_links WHERE serial = ?1").bind(1, serial).run();
+      }
+    }
+    // What was uploaded is still there: it is indexed again.
+    for (const std::string& path : removed) {
+      for (FileLink& link : load_links(database, " WHERE collection_id = ?1 AND path = ?2", row.info.id, path)) {
+        link.status = LinkStatus::kInProgress;
+        link.searchable = false;
+        store_link(database, link);
+      }
+    }
     impl_->rebuild(row);
     return removed;
   });

@@ -201,6 +201,22 @@ std::optional<ChunkRow> load_chunk(Database& database, ChunkId id) {
   return row;
 }
 
+std::vector<PendingChunk> pending_chunks(Database& database, std::int64_t collection, std::size_t limit, ChunkId after, bool all) {
+  std::vector<ChunkId> ids;
+  Statement& s = database.statement(
+      "SELECT id FROM chunks INDEXED BY chunks_by_collection WHERE collection_id = ?1 AND id > ?2 AND (?4 OR NOT EXISTS "
+      "(SELECT 1 FROM embeddings WHERE chunk_id = chunks.id)) ORDER BY id LIMIT ?3");
+  s.bind(1, collection).bind(2, after).bind(3, static_cast<std::int64_t>(limit)).bind(4, all ? 1 : 0);
+  while (s.step()) ids.push_back(s.integer(0));
+  std::vector<PendingChunk> pending;
+  for (const ChunkId id : ids) {
+    ChunkRow chunk = load_chunk(database, id).value();
+    std::string title = load_document(database, chunk.record.document).value().title;
+    pending.push_back({id, std::move(title), std::move(chunk.record.heading_path), std::move(chunk.record.text), chunk.record.tokens});
+  }
+  return pending;
+}
+
 std::optional<ChunkId> find_chunk_id(Database& database, DocumentId document, std::size_t ordinal) {
   Statement& s =
       database.statement("SELECT id FROM chunks WHERE document_id = ?1 AND ordinal = ?2").bind(1, document).bind(2, as_signed(ordinal));

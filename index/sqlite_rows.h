@@ -45,6 +45,8 @@ Xxh128Digest chunk_content_hash(std::string_view heading_path, std::string_view 
 Xxh128Digest chunk_row_hash(const ChunkRow& row);
 // Throws Error(kDamagedData) if the row hash differs; absent = no such row.
 std::optional<ChunkRow> load_chunk(Database& database, ChunkId id);
+// Chunks without embedding (all: with one too), ascending ids > after, at most `limit`.
+std::vector<PendingChunk> pending_chunks(Database& database, std::int64_t collection, std::size_t limit, ChunkId after, bool all);
 std::optional<ChunkId> find_chunk_id(Database& database, DocumentId document, std::size_t ordinal);
 
 Xxh128Digest embedding_row_hash(ChunkId chunk, std::span<const std::uint8_t> vector);

@@ -84,8 +84,47 @@ constexpr const char* kVersion2[] = {R"(CREATE TABLE kv_spans(
          collection_id INTEGER NOT NULL REFERENCES collections(id),
          name TEXT NOT NULL,
          body TEXT NOT NULL,
-         PRIMARY KEY(collection_id, name)) WITHOUT ROWID)", nullptr};
-constexpr std::array<const char* const*, 2> kMigrations = {kVersion1, kVersion2};
+         PRIMARY KEY(collection_id, name)) WITHOUT ROWID)",
+                                     nullptr};
+// Uploaded files. `serial` orders links as they were made, and the queue with them. Cards carry labels only and have no row hash; every
+// collection has one.
+constexpr const char* kVersion3[] = {
+    R"(CREATE TABLE files(
+         id INTEGER PRIMARY KEY AUTOINCREMENT,
+         key TEXT NOT NULL UNIQUE,
+         filename TEXT NOT NULL,
+         purpose TEXT NOT NULL,
+         bytes INTEGER NOT NULL,
+         sha256 BLOB NOT NULL,
+         created INTEGER NOT NULL,
+         row_hash BLOB NOT NULL))",
+    R"(CREATE TABLE file_links(
+         serial INTEGER PRIMARY KEY AUTOINCREMENT,
+         collection_id INTEGER NOT NULL REFERENCES collections(id),
+         file_key TEXT NOT NULL REFERENCES files(key),
+         path TEXT NOT NULL,
+         attributes TEXT NOT NULL,
+         chunk_tokens INTEGER NOT NULL,
+         batch TEXT NOT NULL,
+         status INTEGER NOT NULL,
+         searchable INTEGER NOT NULL,
+         error_code TEXT NOT NULL,
+         error_message TEXT NOT NULL,
+         attempts INTEGER NOT NULL,
+         created INTEGER NOT NULL,
+         row_hash BLOB NOT NULL,
+         UNIQUE(collection_id, file_key),
+         UNIQUE(collection_id, path)))",
+    R"(CREATE INDEX file_links_by_file ON file_links(file_key))",
+    R"(CREATE INDEX file_links_by_status ON file_links(status, serial))",
+    R"(CREATE TABLE collection_cards(
+         collection_id INTEGER PRIMARY KEY REFERENCES collections(id),
+         title TEXT NOT NULL,
+         metadata TEXT NOT NULL,
+         created INTEGER NOT NULL))",
+    R"(INSERT INTO collection_cards SELECT id, name, '{}', CAST(strftime('%s', 'now') AS INTEGER) FROM collections)",
+    nullptr};
+constexpr std::array<const char* const*, 3> kMigrations = {kVersion1, kVersion2, kVersion3};
 static_assert(kMigrations.size() == kSchemaVersion);
 
 std::int64_t pragma(Database& database, const char* name) {

@@ -9,7 +9,7 @@
 
 namespace gritstone {
 
-inline constexpr int kSchemaVersion = 2;
+inline constexpr int kSchemaVersion = 3;
 
 // Creates the tables in an empty database or migrates an older one, in one transaction. Writer connection only.
 // Throws Error(kDamagedData) if the database is not a Gritstone store or newer than this program.

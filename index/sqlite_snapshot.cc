@@ -35,12 +35,15 @@ Snapshot::Impl::~Impl() {
 }
 
 std::vector<ScoredChunk> Snapshot::Impl::ranked(std::string_view query, std::size_t k, const std::string& where,
-                                                const std::function<void(Statement&)>& bind_where) {
+                                                const std::function<void(Statement&)>& bind_where, bool once) {
   const auto terms = database->analyzers().get(row.info.language).query_terms(query);
   if (terms.empty() || k == 0) return {};
   const std::string table = fts_table(row.info.id);
-  Statement& s = database->statement("SELECT rowid, " + bm25_call(row.info.id) + " AS score FROM " + table + " WHERE " + table +
-                                     " MATCH ?1" + where + " ORDER BY score DESC, rowid LIMIT ?2");
+  const std::string sql = "SELECT rowid, " + bm25_call(row.info.id) + " AS score FROM " + table + " WHERE " + table + " MATCH ?1" + where +
+                          " ORDER BY score DESC, rowid LIMIT ?2";
+  std::optional<Statement> own;
+  if (once) own.emplace(database->handle(), sql, &database->path());
+  Statement& s = once ? *own : database->statement(sql);
   s.bind(1, match_expression(terms)).bind(2, static_cast<std::int64_t>(std::min<std::size_t>(k, INT64_MAX)));
   bind_where(s);
   std::vector<ScoredChunk> hits;
@@ -72,8 +75,9 @@ std::vector<ScoredChunk> Snapshot::bm25(std::string_view query, std::size_t k, c
   const std::lock_guard guard(impl_->mutex);
   if (filter.empty()) return impl_->ranked(query, k, "", [](Statement&) {});
   // The unary plus keeps SQLite from asking FTS5 row by row, which would count document frequencies anew for each.
-  return impl_->ranked(query, k, " AND +rowid IN (" + filter_chunks_sql(filter, 3) + ")",
-                       [&](Statement& s) { bind_filter(s, filter, impl_->row.info.id, 3); });
+  return impl_->ranked(
+      query, k, " AND +rowid IN (" + filter_chunks_sql(filter, 3) + ")",
+      [&](Statement& s) { bind_filter(s, filter, impl_->row.info.id, 3); }, true);
 }
 
 std::vector<float> Snapshot::bm25_scores(std::string_view query, std::span<const ChunkId> ids) const {
@@ -96,7 +100,7 @@ std::vector<float> Snapshot::bm25_scores(std::string_view query, std::span<const
 std::vector<ChunkId> Snapshot::matching_chunks(const Filter& filter) const {
   const std::lock_guard guard(impl_->mutex);
   std::vector<ChunkId> ids;
-  Statement& s = impl_->database->statement(filter_chunks_sql(filter, 1) + " ORDER BY c.id");
+  Statement s(impl_->database->handle(), filter_chunks_sql(filter, 1) + " ORDER BY c.id", &impl_->database->path());
   bind_filter(s, filter, impl_->row.info.id, 1);
   while (s.step()) ids.push_back(s.integer(0));
   return ids;
@@ -149,6 +153,30 @@ std::vector<DocumentRecord> Snapshot::documents() const {
     if (record) records.push_back(std::move(*record));
   }
   return records;
+}
+
+std::vector<Snapshot::DocumentName> Snapshot::document_names() const {
+  const std::lock_guard guard(impl_->mutex);
+  std::vector<DocumentName> names;
+  Statement& s = impl_->database->statement("SELECT id, path, mtime_ns FROM documents WHERE collection_id = ?1 ORDER BY path");
+  s.bind(1, impl_->row.info.id);
+  while (s.step()) names.push_back({s.integer(0), s.text(1), s.integer(2)});
+  return names;
+}
+
+std::size_t Snapshot::embedded_chunks(DocumentId document) const {
+  const std::lock_guard guard(impl_->mutex);
+  Statement& s = impl_->database->statement(
+      "SELECT count(*) FROM chunks c JOIN embeddings e ON e.chunk_id = c.id WHERE c.document_id = ?1 AND c.collection_id = ?2");
+  s.bind(1, document).bind(2, impl_->row.info.id).step();
+  const auto count = static_cast<std::size_t>(s.integer(0));
+  s.reset();
+  return count;
+}
+
+std::vector<PendingChunk> Snapshot::pending_embeddings(std::size_t limit, ChunkId after, bool all) const {
+  const std::lock_guard guard(impl_->mutex);
+  return pending_chunks(*impl_->database, impl_->row.info.id, limit, after, all);
 }
 
 std::optional<std::vector<float>> Snapshot::embedding(ChunkId id) const {

@@ -8,6 +8,7 @@
 #include <cerrno>
 #include <cstring>
 #include <system_error>
+#include <thread>
 #include <utility>
 
 #include "index/sqlite_schema.h"
@@ -142,6 +143,20 @@ std::unique_ptr<WriteJob> Store::begin_write() {
   if (impl_->mode != Mode::kReadWrite)
     throw Error(ErrorCode::kInvalidArgument, "store " + impl_->path.string() + " was opened for reading");
   return std::unique_ptr<WriteJob>(new WriteJob(std::make_unique<WriteJob::Impl>(impl_->path)));
+}
+
+std::unique_ptr<WriteJob> Store::begin_write(std::chrono::milliseconds patience, const std::stop_token& stop) {
+  const auto end = std::chrono::steady_clock::now() + patience;
+  while (true) {
+    try {
+      return begin_write();
+    } catch (const Error& error) {
+      if (error.code() != ErrorCode::kLocked || std::chrono::steady_clock::now() >= end) throw;
+    }
+    if (stop.stop_requested()) throw Error(ErrorCode::kCancelled, "stopped while another writer held the store");
+    // Write jobs of a server last milliseconds, those of the command line seconds.
+    std::this_thread::sleep_for(std::chrono::milliseconds(10));
+  }
 }
 
 std::vector<CollectionInfo> Store::collections() const {

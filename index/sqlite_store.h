@@ -6,6 +6,7 @@
 #include <memory>
 #include <mutex>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "index/sqlite_database.h"
@@ -18,6 +19,14 @@ class Store::Impl {
  public:
   std::unique_ptr<Database> take_reader();
   void give_back(std::unique_ptr<Database> reader) noexcept;
+  // Reads with one of the connections.
+  template <typename Read>
+  auto with_reader(Read&& read) {
+    auto reader = take_reader();
+    auto result = read(*reader);
+    give_back(std::move(reader));
+    return result;
+  }
   // Loads, builds or finds the index of the row's vectors; `reader` has the transaction open that `row` was read in.
   std::shared_ptr<const VectorIndex> vectors(Database& reader, const CollectionRow& row);
 
@@ -40,9 +49,10 @@ class Snapshot::Impl {
   Impl(std::shared_ptr<Store::Impl> owner, std::string_view collection);
   ~Impl();
 
-  // `where` adds a condition on rowid; its parameters start at ?3.
+  // `where` adds a condition on rowid; its parameters start at ?3. once: the statement is not kept (conditions of clients come in any
+  // number of shapes).
   std::vector<ScoredChunk> ranked(std::string_view query, std::size_t k, const std::string& where,
-                                  const std::function<void(Statement&)>& bind_where);
+                                  const std::function<void(Statement&)>& bind_where, bool once = false);
   // Documents are read once: many chunks of one answer share them.
   const DocumentRecord& document(DocumentId id);
   ChunkRecord complete(ChunkRow row);

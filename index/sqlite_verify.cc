@@ -1,5 +1,5 @@
 // Reads a whole store and says what does not hold.
-
+#include "index/sqlite_files.h"
 #include "index/sqlite_schema.h"
 #include "index/sqlite_store.h"
 #include "index/sqlite_vectors.h"
@@ -142,7 +142,44 @@ class Verifier {
     }
     full_text(row);
     vector_files(row);
+    links(row);
     collection_.clear();
+  }
+
+  // Bytes of uploaded files against their rows, and of a collection's links whether their document is there.
+  void uploads(const std::vector<std::string>& keys) {
+    for (const std::string& key : keys) {
+      const std::string where = "file " + key;
+      guarded(where, [&] {
+        const auto file = load_file(database_, key);
+        const std::string wrong = file ? check_file_bytes(store_, *file) : "has no row";
+        if (!wrong.empty()) add(where + (file ? " (" + file->filename + ")" : ""), wrong);
+      });
+    }
+  }
+
+  void links(const CollectionRow& row) {
+    std::vector<std::string> keys;
+    guarded("files", [&] {
+      for (const FileLink& link : load_links(database_, " WHERE collection_id = ?1 ORDER BY serial", row.info.id, {})) {
+        keys.push_back(link.key);
+        if (link.searchable && !find_document_id(database_, row.info.id, link.path)) {
+          add("file " + link.key, "its document " + link.path + " is missing");
+        }
+      }
+    });
+    uploads(keys);
+  }
+
+  // Files that no collection has, and bytes without a row.
+  void loose_files() {
+    std::vector<std::string> keys;
+    Statement& s = database_.statement("SELECT key FROM files WHERE key NOT IN (SELECT file_key FROM file_links) ORDER BY id");
+    while (s.step()) keys.push_back(s.text(0));
+    uploads(keys);
+    for (const std::filesystem::path& path : orphan_files(database_, store_)) {
+      add("files/" + path.lexically_relative(store_ / "files").string(), "belongs to no uploaded file");
+    }
   }
 
   std::vector<Problem> problems;
@@ -192,6 +229,7 @@ std::vector<Problem> Store::verify(std::string_view collection) const {
       if (row) verifier.collection(*row);
     });
   }
+  if (collection.empty()) verifier.guarded("files", [&] { verifier.loose_files(); });
   if (!found)
     throw Error(ErrorCode::kNotFound,
                 "no collection \"" + std::string(collection) + "\" (there are: " + collection_names(job.database) + ")");

@@ -78,10 +78,12 @@ void WriteJob::Impl::commit() {
     touched.clear();
     removed.clear();
     text_removed = false;
+    files_removed = false;
     throw;
   }
   touched.clear();
   if (std::exchange(text_removed, false)) sweep_span_files();
+  if (std::exchange(files_removed, false)) sweep_uploads();
   for (const std::int64_t id : removed) remove_vector_files(store, id);
   removed.clear();
 }

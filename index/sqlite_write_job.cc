@@ -7,6 +7,7 @@
 
 #include "base/json.h"
 #include "base/utf8.h"
+#include "index/sqlite_files.h"
 #include "index/sqlite_schema.h"
 #include "index/sqlite_vectors.h"
 
@@ -67,6 +68,9 @@ CollectionInfo WriteJob::create_collection(const CollectionOptions& options) {
     row.info.manifest = options.manifest;
     insert_collection_row(impl_->database, row);
     create_fts(impl_->database, row.info.id, options.language);
+    Statement& card =
+        impl_->database.statement("INSERT INTO collection_cards(collection_id, title, metadata, created) VALUES(?1, ?2, '{}', ?3)");
+    card.bind(1, row.info.id).bind(2, options.name).bind(3, unix_seconds()).run();
     impl_->touched[options.name] = row;
     return row.info;
   });
@@ -80,6 +84,7 @@ bool WriteJob::remove_collection(std::string_view collection) {
     const std::int64_t id = row->info.id;
     for (const char* sql : {"DELETE FROM embeddings WHERE collection_id = ?1", "DELETE FROM chunks WHERE collection_id = ?1",
                             "DELETE FROM documents WHERE collection_id = ?1", "DELETE FROM certificates WHERE collection_id = ?1",
+                            "DELETE FROM file_links WHERE collection_id = ?1", "DELETE FROM collection_cards WHERE collection_id = ?1",
                             "DELETE FROM collections WHERE id = ?1"}) {
       impl_->database.statement(sql).bind(1, id).run();
     }
@@ -159,19 +164,7 @@ std::vector<PendingChunk> WriteJob::pending_embeddings(std::string_view collecti
   const auto touched = impl_->touched.find(collection);
   const auto row = touched != impl_->touched.end() ? std::optional(touched->second) : find_collection_row(impl_->database, collection);
   if (!row) throw Error(ErrorCode::kNotFound, "no collection \"" + std::string(collection) + "\"");
-  std::vector<ChunkId> ids;
-  Statement& s = impl_->database.statement(
-      "SELECT id FROM chunks INDEXED BY chunks_by_collection WHERE collection_id = ?1 AND id > ?2 AND NOT EXISTS "
-      "(SELECT 1 FROM embeddings WHERE chunk_id = chunks.id) ORDER BY id LIMIT ?3");
-  s.bind(1, row->info.id).bind(2, after).bind(3, static_cast<std::int64_t>(limit));
-  while (s.step()) ids.push_back(s.integer(0));
-  std::vector<PendingChunk> pending;
-  for (const ChunkId id : ids) {
-    ChunkRow chunk = load_chunk(impl_->database, id).value();
-    std::string title = load_document(impl_->database, chunk.record.document).value().title;
-    pending.push_back({id, std::move(title), std::move(chunk.record.heading_path), std::move(chunk.record.text), chunk.record.tokens});
-  }
-  return pending;
+  return pending_chunks(impl_->database, row->info.id, limit, after, false);
 }
 
 void WriteJob::put_embeddings(std::string_view collection, std::span<const ChunkId> ids, MatrixView<const float> rows) {

@@ -56,6 +56,10 @@ class WriteJob::Impl {
   void drop_orphan_spans();
   // Files under kv/ without a row: of dropped spans, of killed writers, half-written ones. After the commit.
   void sweep_span_files();
+  // Files under files/ without a row. After the commit.
+  void sweep_uploads();
+  // The file off the collection's list, and its document; in the transaction. False if it is not on it.
+  bool remove_link(std::string_view collection, std::string_view key);
 
   std::filesystem::path store;
   WriteLock lock;
@@ -66,6 +70,8 @@ class WriteJob::Impl {
   std::vector<std::int64_t> removed;
   // Text was taken out since the last commit: spans may have lost their owner.
   bool text_removed = false;
+  // Uploaded files were removed since the last commit.
+  bool files_removed = false;
 
  private:
   void undo(const std::map<std::string, CollectionRow, std::less<>>& before) noexcept;

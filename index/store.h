@@ -2,6 +2,7 @@
 // SQLite (STORE/gritstone.db) is the only truth; FAISS files are derived from it. Format: docs/STORE_FORMAT.md.
 #pragma once
 
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
@@ -10,6 +11,7 @@
 #include <memory>
 #include <optional>
 #include <span>
+#include <stop_token>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -19,6 +21,7 @@
 #include "index/chunker.h"
 #include "index/filter.h"
 #include "index/span_store.h"
+#include "index/uploaded_file.h"
 #include "index/vector_index.h"
 
 namespace gritstone {
@@ -155,6 +158,30 @@ class WriteJob {
   // Keeps a measurement of a reuse policy (JSON, opaque here) under `name`, replacing an older one; goes with the collection. Commits.
   // Throws Error(kNotFound).
   void put_certificate(std::string_view collection, std::string_view name, std::string_view body);
+
+  // Uploaded files (index/uploaded_file.h).
+  // Keeps the bytes in a file and records it. Commits. Throws Error: kInvalidArgument (purpose not UTF-8); kStorage.
+  UploadedFile put_file(std::string_view filename, std::string_view purpose, std::string_view bytes);
+  // Removes the file and, in every collection that has it, its document; the bytes go with the commit. False if there was none.
+  bool remove_file(std::string_view key);
+  // Puts the file on the collection's list, to be indexed; if it is there, its link is returned as it is, but for the
+  // batch, if `wanted` has one. Only attributes, chunk_tokens and batch of `wanted` are read. Throws Error: kNotFound (collection, file);
+  // kInvalidArgument (attributes).
+  FileLink link_file(std::string_view collection, std::string_view key, const FileLink& wanted);
+  std::optional<FileLink> find_link(std::string_view collection, std::string_view key) const;
+  // Stores status, searchable, error and attempts of the link. False if the link is gone.
+  bool update_link(const FileLink& link);
+  // Of the link and of its document. False if there is no such link. Throws Error(kInvalidArgument) as attribute_texts().
+  bool set_link_attributes(std::string_view collection, std::string_view key, std::string_view attributes);
+  // Takes the file off the collection's list and removes its document. False if it is not on it.
+  bool unlink_file(std::string_view collection, std::string_view key);
+  // Marks as completed what is searchable and has all its vectors. Returns how many there were.
+  std::size_t complete_links(std::string_view collection);
+  // Title and metadata; `created` stays. Throws Error(kNotFound), kInvalidArgument (not UTF-8, not a JSON object).
+  void set_card(std::string_view collection, const CollectionCard& card);
+  // Removes what lies under STORE/files/ without a row: leftovers of killed writers.
+  void sweep_files();
+
   // Rewrites the full-text index (dropping terms of deleted text) and returns free pages to the file system. Commits first.
   void compact();
 
@@ -194,6 +221,24 @@ class Snapshot {
   std::optional<DocumentRecord> find_document(std::string_view path) const;
   // Sorted by path; damaged rows are marked, not left out: putting or removing the document makes the collection whole again.
   std::vector<DocumentRecord> documents() const;
+
+  // Path, id and modification time of all documents, sorted by path: enough to page through a large collection. Hashes are not checked.
+  struct DocumentName {
+    DocumentId id = 0;
+    std::string path;
+    std::int64_t mtime_ns = 0;
+  };
+  std::vector<DocumentName> document_names() const;
+  // How many of the document's chunks have a vector.
+  std::size_t embedded_chunks(DocumentId document) const;
+  // As WriteJob::pending_embeddings(), of this generation; all: whether they have a vector or not.
+  std::vector<PendingChunk> pending_embeddings(std::size_t limit, ChunkId after = 0, bool all = false) const;
+
+  // Uploaded files of the collection in the order of their links, and one of them. Throws Error(kDamagedData).
+  std::vector<FileLink> links() const;
+  std::optional<FileLink> find_link(std::string_view key) const;
+  // Key of the file that the document of this path was uploaded as, else document_key().
+  std::string file_key(std::string_view path) const;
 
   // The stored vector of one chunk (f16 widened), verified; absent if not embedded yet. Throws Error(kDamagedData).
   std::optional<std::vector<float>> embedding(ChunkId id) const;
@@ -241,13 +286,26 @@ class Store {
 
   // Throws Error: kLocked naming the process that holds the lock; kInvalidArgument in kRead mode.
   std::unique_ptr<WriteJob> begin_write();
+  // Waits for the lock as long as `patience`. Throws Error(kCancelled) when `stop` is requested.
+  std::unique_ptr<WriteJob> begin_write(std::chrono::milliseconds patience, const std::stop_token& stop = {});
 
   std::vector<CollectionInfo> collections() const;  // sorted by name
   std::optional<CollectionInfo> find_collection(std::string_view name) const;
   // Throws Error(kNotFound) naming the collections there are.
   std::shared_ptr<const Snapshot> snapshot(std::string_view collection) const;
 
-  // Reads everything: SQLite's and FTS5's integrity checks, every row hash, orphans, FAISS files against SQLite. Empty `collection` = all.
+  // Uploaded files, newest first. Throws Error(kDamagedData), as find_file().
+  std::vector<UploadedFile> files() const;
+  std::optional<UploadedFile> find_file(std::string_view key) const;
+  // Verified against SHA-256. Throws Error: kNotFound; kDamagedData (the bytes are not those that were uploaded); kStorage.
+  std::string file_bytes(std::string_view key) const;
+  // What is to be indexed, over all collections, in the order it was asked for. Damaged rows are left out: verify() tells of them.
+  std::vector<FileLink> pending_links() const;
+  // By collection id; a new one has its name as title.
+  std::map<std::int64_t, CollectionCard> cards() const;
+
+  // Reads everything: SQLite's and FTS5's integrity checks, every row hash, orphans, FAISS files against SQLite, uploaded files. Empty
+  // `collection` = all.
   // Needs kReadWrite and takes the write lock (FTS5's check is an INSERT statement). Throws Error: kLocked, kNotFound.
   std::vector<Problem> verify(std::string_view collection = {}) const;
 

@@ -18,6 +18,9 @@ namespace {
 // Bumped whenever a change alters the bits a kernel produces, so that cached states of older versions are not mixed in.
 constexpr const char* kNumericsVersion = "1";
 
+// Between two turns of a bulk job that cannot be split, while others run.
+constexpr std::chrono::seconds kBulkTurn{5};
+
 // A job's share of one step.
 struct Slice {
   ActiveJob* job;
@@ -179,13 +182,24 @@ class CpuEngine : public Engine {
     });
     std::size_t taken = 0;
     for (JobPtr& job : waiting_) {
-      if ((job->layout.capacity + kKvBlock - 1) / kKvBlock > pool_.free_pages()) break;
+      const std::size_t pages = (job->layout.capacity + kKvBlock - 1) / kKvBlock;
+      if (pages > pool_.free_pages()) break;
+      const bool leaves_room = pool_.free_pages() - pages >= pool_.pages() / 2;
+      if (options_.max_bulk_tokens > 0 && job->priority() == Priority::kBulk && !leaves_room && !running_.empty()) break;
       job->admit(pool_, transfer_);
       job->begin_round(config_);
       running_.push_back(std::move(job));
       ++taken;
     }
     waiting_.erase(waiting_.begin(), waiting_.begin() + static_cast<std::ptrdiff_t>(taken));
+  }
+
+  // Tokens that bulk jobs may have in this step.
+  std::size_t bulk_budget(bool beside_others, const ActiveJob& first) const {
+    if (!beside_others) return options_.max_bulk_tokens;
+    if (first.splittable()) return std::max<std::size_t>(options_.max_bulk_tokens / 4, 1);
+    // It would hold the others up for as long as it takes, so it gets a turn now and then, whole.
+    return Clock::now() - last_bulk_ >= kBulkTurn ? std::max(options_.max_bulk_tokens, first.remaining()) : 0;
   }
 
   // Picks tokens for the next step: by priority and arrival until the batch is full; prefills are cut, bidirectional jobs are not.
@@ -197,7 +211,14 @@ class CpuEngine : public Engine {
     });
     std::vector<Slice> slices;
     std::size_t budget = options_.max_batch_tokens;
+    bool bulk_began = false;
     for (ActiveJob* job : order) {
+      // Bulk jobs come last in the order, so from the first of them on its own budget counts.
+      if (options_.max_bulk_tokens > 0 && job->priority() == Priority::kBulk && !bulk_began) {
+        bulk_began = true;
+        budget = std::min(budget, bulk_budget(!slices.empty(), *job));
+        if (budget == 0) break;
+      }
       std::size_t count = job->remaining();
       if (count > budget) {
         if (job->splittable()) {
@@ -211,6 +232,7 @@ class CpuEngine : public Engine {
       budget -= std::min(budget, count);
       if (budget == 0) break;
     }
+    if (bulk_began && !slices.empty() && slices.back().job->priority() == Priority::kBulk) last_bulk_ = Clock::now();
     // Rows that go through more layers first: then the rows of every layer are a prefix of the step.
     std::stable_sort(slices.begin(), slices.end(), [](const Slice& a, const Slice& b) {
       const JobLayout &x = a.job->layout, &y = b.job->layout;
@@ -301,6 +323,7 @@ class CpuEngine : public Engine {
   const SpanTransfer transfer_;
   Transformer transformer_;
   const std::string numerics_id_;
+  Clock::time_point last_bulk_{};
   std::vector<float> logits_;  // of the running step, before they are dealt out
 
   std::mutex mutex_;

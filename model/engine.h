@@ -23,7 +23,10 @@ struct EngineOptions {
   KvType kv_type = KvType::kBF16;
   std::size_t kv_slots = 16384;        // token slots in the KV pool, over all jobs; memory is touched only as it is used
   std::size_t max_batch_tokens = 512;  // live tokens in one step; a bidirectional job may exceed it, since it cannot be split
-  std::string simd;                    // "", "scalar", "avx2", "avx512": forces a kernel table
+  // Of bulk jobs in one step; 0: as all others. A service sets it: who comes while a step runs has to wait for it. Beside other jobs bulk
+  // jobs get a quarter of it, and half of the KV pool stays free of them.
+  std::size_t max_bulk_tokens = 0;
+  std::string simd;  // "", "scalar", "avx2", "avx512": forces a kernel table
 };
 
 // Thread-safe. Results of a job do not depend on the other jobs, the number of threads or how its prefill was split: same bits.

@@ -239,6 +239,7 @@ class Answerer {
     request.stop_strings = format_.stop_strings();
     request.stop_strings.insert(request.stop_strings.end(), options_.stop_strings.begin(), options_.stop_strings.end());
     request.on_text = options_.on_text;
+    request.priority = options_.priority;
     request.deadline = options_.deadline;
     request.cancel = options_.cancel;
     const double before = milliseconds_since(start_);

@@ -47,6 +47,7 @@ struct AnswerOptions {
   // Called on the calling thread: once with what was found, then with text as it is written (markers not yet checked).
   std::function<void(const SearchResult&)> on_retrieved;
   std::function<void(std::string_view)> on_text;
+  Priority priority = Priority::kInteractive;
   std::optional<std::chrono::steady_clock::time_point> deadline;
   std::stop_token cancel;
 

@@ -35,6 +35,7 @@ void CertificateWatch::answered(const std::string& collection, std::string quest
   waiting.options.deadline.reset();
   waiting.options.sampling.temperature = 0;
   waiting.options.keep_trace = true;
+  waiting.options.priority = Priority::kBulk;
   waiting_.push_back(std::move(waiting));
 }
 

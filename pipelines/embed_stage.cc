@@ -12,7 +12,6 @@
 namespace gritstone {
 namespace {
 
-constexpr std::size_t kBatch = 64;
 constexpr std::size_t kBatchWithSpans = 8;  // 17 MB a span of OLMoE-1B-7B in int8
 // A mean needs fewer rows than directions do.
 constexpr std::size_t kQuerySample = 256;
@@ -21,14 +20,8 @@ constexpr auto kCommitEvery = std::chrono::seconds(5);
 
 class Stage {
  public:
-  Stage(WriteJob& job, const std::string& collection, const Tokenizer& tokenizer, const EmbedStageOptions& options,
-        EmbedStageResult& result)
-      : job_(job),
-        collection_(collection),
-        tokenizer_(tokenizer),
-        options_(options),
-        used_(options.spans ? job.span_stats().bytes : 0),
-        result_(result) {}
+  Stage(EmbedTarget& target, const Tokenizer& tokenizer, const EmbedStageOptions& options, EmbedStageResult& result)
+      : target_(target), tokenizer_(tokenizer), options_(options), used_(options.spans ? target.span_bytes() : 0), result_(result) {}
 
   void set_total(std::size_t total) { total_ = total; }
 
@@ -77,14 +70,8 @@ class Stage {
     return rows;
   }
 
-  std::size_t batch() const { return keeps_spans() ? kBatchWithSpans : kBatch; }
+  std::size_t batch() const { return keeps_spans() ? kBatchWithSpans : options_.batch; }
   bool keeps_spans() const { return options_.spans && !full_; }
-
-  void put(std::span<const PendingChunk> chunks, const std::vector<float>& rows, std::size_t dim) {
-    std::vector<ChunkId> ids;
-    for (const PendingChunk& chunk : chunks) ids.push_back(chunk.id);
-    job_.put_embeddings(collection_, ids, MatrixView<const float>(rows.data(), chunks.size(), dim));
-  }
 
  private:
   void keep(std::span<const PendingChunk> chunks, const EmbedResult& done, double seconds) {
@@ -105,11 +92,10 @@ class Stage {
       puts.push_back(std::move(put));
     }
     full_ = used_ > options_.spans->disk_bytes;
-    if (!full_) result_.spans += job_.put_spans(collection_, puts, options_.spans->disk_bytes);
+    if (!full_) result_.spans += target_.put_spans(puts, options_.spans->disk_bytes);
   }
 
-  WriteJob& job_;
-  const std::string& collection_;
+  EmbedTarget& target_;
   const Tokenizer& tokenizer_;
   const EmbedStageOptions& options_;
   std::uint64_t used_;  // of the disk budget
@@ -119,29 +105,18 @@ class Stage {
 };
 
 // Every stride-th pending chunk, at most kStatisticsSample.
-std::vector<PendingChunk> sample_pending(WriteJob& job, const std::string& collection, std::size_t pending) {
-  const std::size_t stride = (pending + kStatisticsSample - 1) / kStatisticsSample;
+std::vector<PendingChunk> sample_pending(EmbedTarget& target, std::size_t pending) {
+  const std::size_t stride = std::max<std::size_t>(1, (pending + kStatisticsSample - 1) / kStatisticsSample);
   std::vector<PendingChunk> sample;
   ChunkId after = 0;
   std::size_t index = 0;
   while (true) {
-    std::vector<PendingChunk> page = job.pending_embeddings(collection, 1024, after);
+    std::vector<PendingChunk> page = target.pending(1024, after);
     if (page.empty()) return sample;
     after = page.back().id;
     for (PendingChunk& chunk : page) {
       if (index++ % stride == 0) sample.push_back(std::move(chunk));
     }
-  }
-}
-
-std::size_t count_pending(WriteJob& job, const std::string& collection) {
-  std::size_t count = 0;
-  ChunkId after = 0;
-  while (true) {
-    const std::vector<PendingChunk> page = job.pending_embeddings(collection, 4096, after);
-    if (page.empty()) return count;
-    count += page.size();
-    after = page.back().id;
   }
 }
 
@@ -163,23 +138,24 @@ bool embedding_is_grits(const EmbedOptions& options, const ModelConfig& config) 
          options.layer.value_or(config.layers) == config.layers;
 }
 
-EmbedStageResult embed_pending(WriteJob& job, const CollectionInfo& collection, const ModelParts& parts, EmbedderManifest& manifest,
+EmbedStageResult embed_pending(EmbedTarget& target, const CollectionInfo& collection, const ModelParts& parts, EmbedderManifest& manifest,
                                const EmbedStageOptions& options) {
   EmbedStageResult result;
-  std::size_t pending = count_pending(job, collection.name);
+  std::size_t pending = collection.chunks - std::min(collection.embedded_chunks, collection.chunks);
   if (pending == 0) return result;
-  if (must_refreeze(manifest, pending, collection.chunks - std::min(pending, collection.chunks))) {
-    job.drop_embeddings(collection.name);
+  if (must_refreeze(manifest, pending, collection.chunks - pending)) {
+    target.start_over();
     manifest.statistics.reset();
-    pending = count_pending(job, collection.name);
+    pending = collection.chunks;
   }
   EmbedStageOptions stage_options = options;
   if (!embedding_makes_spans(manifest.options, *parts.config)) stage_options.spans.reset();
-  Stage stage(job, collection.name, *parts.tokenizer, stage_options, result);
+  Stage stage(target, *parts.tokenizer, stage_options, result);
   stage.set_total(pending);
 
   if (manifest.wants_statistics && !manifest.statistics) {
-    const std::vector<PendingChunk> sample = sample_pending(job, collection.name, pending);
+    const std::vector<PendingChunk> sample = sample_pending(target, pending);
+    if (sample.empty()) return result;  // the last document went meanwhile
     const auto embedder = make_embedder(parts, manifest);
     std::vector<float> rows = stage.embed(*embedder, sample);
     const MatrixView<float> view(rows.data(), sample.size(), embedder->dim());
@@ -189,31 +165,31 @@ EmbedStageResult embed_pending(WriteJob& job, const CollectionInfo& collection, 
     const std::size_t components = manifest.options.pooling == Pooling::kRouting ? 0 : components_for(sample.size());
     manifest.statistics = embed_statistics(view, query_view, components);
     for (std::size_t i = 0; i < sample.size(); ++i) manifest.statistics->apply(view.row(i), TextRole::kDocument);
-    job.set_manifest(collection.name, manifest_to_json(manifest));
-    stage.put(sample, rows, embedder->dim());
-    job.commit();
+    target.freeze(manifest_to_json(manifest), sample, MatrixView<const float>(rows.data(), sample.size(), embedder->dim()));
     result.statistics_frozen = true;
   }
 
   const auto embedder = make_embedder(parts, manifest);
   auto last_commit = std::chrono::steady_clock::now();
+  ChunkId after = 0;  // what was put shows only with the next commit
   while (true) {
-    // Stored batch by batch, so what is pending shrinks and needs no cursor.
-    const std::vector<PendingChunk> batch = job.pending_embeddings(collection.name, stage.batch());
+    const std::vector<PendingChunk> batch = target.pending(stage.batch(), after);
     if (batch.empty()) break;
+    after = batch.back().id;
     try {
-      stage.put(batch, stage.embed(*embedder, batch), embedder->dim());
+      const std::vector<float> rows = stage.embed(*embedder, batch);
+      target.put(batch, MatrixView<const float>(rows.data(), batch.size(), embedder->dim()));
     } catch (const Error& error) {
-      if (error.code() == ErrorCode::kCancelled) job.commit();
+      if (error.code() == ErrorCode::kCancelled) target.commit();
       throw;
     }
     const auto now = std::chrono::steady_clock::now();
     if (now - last_commit >= kCommitEvery) {
-      job.commit();
+      target.commit();
       last_commit = now;
     }
   }
-  job.commit();
+  target.commit();
   return result;
 }
 

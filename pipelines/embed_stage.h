@@ -9,6 +9,7 @@
 #include <string>
 
 #include "index/store.h"
+#include "pipelines/embed_target.h"
 #include "pipelines/embedder_setup.h"
 #include "pipelines/span_naming.h"
 
@@ -30,6 +31,7 @@ struct SpanKeeping {
 
 struct EmbedStageOptions {
   std::optional<SpanKeeping> spans;  // absent: vectors only
+  std::size_t batch = 64;            // chunks a pass of the model; fewer where spans are kept
   std::function<void(std::size_t done, std::size_t total, std::size_t tokens)> on_progress;
   std::stop_token stop;
 };
@@ -46,10 +48,11 @@ bool embedding_makes_spans(const EmbedOptions& options, const ModelConfig& confi
 // Whether it is GRIT's own: bidirectional, mean over the last layer.
 bool embedding_is_grits(const EmbedOptions& options, const ModelConfig& config);
 
-// Embeds what is pending, committing every few hundred chunks, so that a killed run goes on where it was. The manifest must already be
-// checked (resolve_manifest); it is stored again if statistics are frozen. Ends with committed vectors; the caller publishes them.
-// Throws Error: kCancelled (what was committed stays); what embedder and job throw.
-EmbedStageResult embed_pending(WriteJob& job, const CollectionInfo& collection, const ModelParts& parts, EmbedderManifest& manifest,
+// Embeds what is pending, committing every few seconds, so that a killed run goes on where it was. The manifest must already be checked
+// (resolve_manifest); it is stored again if statistics are frozen. Ends with committed vectors; the caller publishes them.
+//   collection  as committed, with its counters
+// Throws Error: kCancelled (what was committed stays); what embedder and target throw.
+EmbedStageResult embed_pending(EmbedTarget& target, const CollectionInfo& collection, const ModelParts& parts, EmbedderManifest& manifest,
                                const EmbedStageOptions& options);
 
 }  // namespace gritstone

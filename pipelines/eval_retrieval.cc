@@ -98,7 +98,8 @@ class Evaluation {
     EmbedStageOptions stage;
     stage.stop = options_.stop;
     stage.on_progress = [this](std::size_t done, std::size_t total, std::size_t) { report("embed", done, total); };
-    if (embed_pending(*job, info, *model_, manifest, stage).chunks > 0) job->publish_vectors(options_.collection);
+    JobTarget target(*job, options_.collection);
+    if (embed_pending(target, info, *model_, manifest, stage).chunks > 0) job->publish_vectors(options_.collection);
     result_.embed_seconds = seconds_since(embed_start);
   }
 

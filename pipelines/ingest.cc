@@ -20,6 +20,9 @@ using Clock = std::chrono::steady_clock;
 constexpr std::size_t kDocumentsPerCommit = 128;
 constexpr std::uint64_t kBytesPerCommit = 16 << 20;
 
+// A server beside us writes for milliseconds at a time; whoever holds the lock longer than this is another `index`.
+constexpr std::chrono::milliseconds kPatience{700};
+
 class Stopwatch {
  public:
   explicit Stopwatch(double& seconds) : seconds_(seconds), start_(Clock::now()) {}
@@ -61,7 +64,7 @@ class Ingest {
         walk = walk_files(options_.paths, options_.limits);
       }
       result_.skipped = std::move(walk.skipped);
-      job_ = store_.begin_write();
+      job_ = store_.begin_write(kPatience);
       open_collection();
       if (options_.on_estimate) {
         const bool embeds = model_ != nullptr && options_.dense_now;
@@ -85,7 +88,7 @@ class Ingest {
   IngestResult run_reembed() {
     {
       const Stopwatch total(result_.seconds.total);
-      job_ = store_.begin_write();
+      job_ = store_.begin_write(kPatience);
       if (!store_.find_collection(options_.collection)) store_.snapshot(options_.collection);  // throws, naming those there are
       manifest_ = describe_embedder(*model_, options_.embed);
       job_->drop_embeddings(options_.collection);
@@ -241,7 +244,8 @@ class Ingest {
     stage.on_progress = [this](std::size_t done, std::size_t total, std::size_t tokens) {
       report(IngestStage::kEmbed, done, total, tokens);
     };
-    const EmbedStageResult done = embed_pending(*job_, info(), *model_, manifest_, stage);
+    JobTarget target(*job_, options_.collection);
+    const EmbedStageResult done = embed_pending(target, info(), *model_, manifest_, stage);
     result_.embedded = done.chunks;
     result_.spans = done.spans;
     result_.embedded_tokens = done.tokens;

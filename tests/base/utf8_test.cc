@@ -71,5 +71,11 @@ TEST(Utf8, CompletePrefixEndsBetweenCodePoints) {
   EXPECT_EQ(complete_utf8_prefix("a\xff"), 2u);
 }
 
+TEST(Utf8, CountsCharacters) {
+  EXPECT_EQ(count_code_points(""), 0u);
+  EXPECT_EQ(count_code_points("abc"), 3u);
+  EXPECT_EQ(count_code_points("a\xC3\xA4\xE2\x82\xAC\xF0\x9F\x90\x99"), 4u);
+}
+
 }  // namespace
 }  // namespace gritstone

@@ -1,206 +1,159 @@
 #!/usr/bin/env python3
-"""What the server adds to the engine, and how it shares it. Starts `gritstone serve` itself; standard library only.
+"""Latency and throughput of `gritstone serve`, from a client's side, with nothing but Python's standard library.
 
-  tests/bench/serve_bench.py overhead -m SmolLM2.gguf [--requests 60]
-      One client, streamed chats, one after the other. Added first-token time: from sending the request to the first piece of text here,
-      minus the engine's own (timings.ttft_ms of the same request). Lost speed: the time from first to last piece against the engine's
-      own for the same tokens.
-  tests/bench/serve_bench.py streams -m OLMOE.gguf [--streams 8] [--rounds 3]
-      Tokens/s of one stream and of all together, in turns.
-  tests/bench/serve_bench.py bulk -m MODEL.gguf [--requests 30]
-      First-token time of short chats alone, and while another client embeds long texts without pause, in turns.
+    tests/bench/serve_bench.py MODEL.gguf [--gritstone build/release/gritstone] [--streams 8] [--tokens 64] [--repeat 20]
 
-Prints one Markdown table row per measurement. Random weights show speed, never quality.
+Prints, each with n:
+  overhead    what the server adds to the engine's own time to the first token (client's clock minus the answer's timings.ttft_ms), and the share
+              of a stream's time that is not the engine's (median over the requests)
+  streams     total tokens/s of N streams at once, and the ratio to one stream, measured in turns
+  bulk        time to the first token of short requests, idle and while large embedding requests run, measured in turns
+Figures are of this machine and model; random weights (gritstone model synth) show speed, never quality.
 """
 import argparse
 import http.client
 import json
-import pathlib
-import random
-import socket
+import re
+import signal
 import statistics
 import subprocess
-import sys
 import tempfile
 import threading
 import time
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
-WORDS = "river stone garden winter signal harbor copper meadow lantern orchard bridge paper candle forest engine valley window market".split()
+PROMPT = "Tell me in a few sentences what a lighthouse is for and who works there."
 
 
-class Service:
-    def __init__(self, args):
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
-        self.store = tempfile.TemporaryDirectory()
-        command = [args.gritstone, "serve", "-m", args.model, "--store", self.store.name, "--port", str(self.port), "-t", str(args.threads),
-                   "--slots", str(args.slots), "-q"]
-        self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-        deadline = time.monotonic() + 120
-        while time.monotonic() < deadline:
-            try:
-                connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)
-                connection.request("GET", "/ready")
-                if connection.getresponse().status == 200:
-                    return
-            except OSError:
-                pass
-            if self.process.poll() is not None:
-                raise SystemExit(f"gritstone serve ended with {self.process.returncode}")
-            time.sleep(0.2)
-        raise SystemExit("gritstone serve did not become ready")
+def percentile(values, q):
+    values = sorted(values)
+    at = (len(values) - 1) * q
+    low = int(at)
+    high = min(low + 1, len(values) - 1)
+    return values[low] + (values[high] - values[low]) * (at - low)
+
+
+class Server:
+    def __init__(self, gritstone, model, store, slots):
+        self.process = subprocess.Popen([gritstone, "serve", "-m", model, "--store", store, "--port", "0", "--slots", str(slots)],
+                                        stderr=subprocess.PIPE, text=True)
+        self.port = None
+        for line in self.process.stderr:
+            found = re.search(r"http://127\.0\.0\.1:(\d+)", line)
+            if found:
+                self.port = int(found.group(1))
+            if "Ready" in line:
+                break
+        else:
+            raise SystemExit("the server did not start")
+        threading.Thread(target=self.process.stderr.read, daemon=True).start()
 
     def stop(self):
-        self.process.terminate()
-        self.process.wait(60)
-        self.store.cleanup()
+        self.process.send_signal(signal.SIGTERM)
+        self.process.wait()
 
 
-def chat(connection, tokens, seed, words=24):
-    """(first piece, last piece, pieces, timings): seconds since sending."""
-    dice = random.Random(seed)
-    text = " ".join(dice.choice(WORDS) for _ in range(words))
-    body = json.dumps({"messages": [{"role": "user", "content": f"Tell a long story about {text}."}], "max_tokens": tokens, "seed": seed,
-                       "temperature": 1.0, "stream": True, "stream_options": {"include_usage": True}})
-    start = time.perf_counter()
+def stream(port, tokens, salt):
+    """One streamed chat: client's seconds to the first word and to the end, tokens, the server's timings."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=600)
+    connection.connect()
+    body = json.dumps({"messages": [{"role": "user", "content": PROMPT + " " + salt}], "temperature": 0, "max_tokens": tokens, "stream": True,
+                       "stream_options": {"include_usage": True}})
+    begin = time.perf_counter()
     connection.request("POST", "/v1/chat/completions", body, {"Content-Type": "application/json"})
     response = connection.getresponse()
-    if response.status != 200:
-        raise SystemExit(f"{response.status}: {response.read().decode()}")
-    first = last = None
-    timings, usage = {}, {}
-    while line := response.readline():
+    first = timings = None
+    count = 0
+    for line in response:
         if not line.startswith(b"data: {"):
             continue
-        now = time.perf_counter() - start
-        event = json.loads(line[6:])
-        if event.get("usage"):
-            usage = event["usage"]
-        if "timings" in event:
-            timings = event["timings"]
-        if event["choices"] and event["choices"][0]["delta"].get("content"):
-            first = first or now
-            last = now
-    response.read()
-    return first, last, usage.get("completion_tokens", 0), timings
+        chunk = json.loads(line[6:])
+        if chunk["choices"] and chunk["choices"][0]["delta"].get("content") and first is None:
+            first = time.perf_counter() - begin
+        timings = chunk.get("timings", timings)
+        count = chunk["usage"]["completion_tokens"] if chunk.get("usage") else count
+    total = time.perf_counter() - begin
+    connection.close()
+    return first, total, count, timings
 
 
-def connect(service):
-    return http.client.HTTPConnection("127.0.0.1", service.port, timeout=600)
+def embed(port, texts, stop):
+    body = json.dumps({"input": texts, "encoding_format": "base64"})
+    while not stop.is_set():
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=600)
+        connection.request("POST", "/v1/embeddings", body, {"Content-Type": "application/json"})
+        connection.getresponse().read()
+        connection.close()
 
 
-def spread(values, digits=2):
-    return f"{statistics.median(values):.{digits}f} ({min(values):.{digits}f} - {max(values):.{digits}f})"
-
-
-def overhead(args, service):
-    connection = connect(service)
-    for seed in range(3):
-        chat(connection, 16, seed)
-    added, lost = [], []
-    for seed in range(args.requests):
-        first, last, tokens, timings = chat(connection, 64, 100 + seed)
-        if first is None or tokens < 16:
+def overhead(port, tokens, repeat):
+    added, share = [], []
+    for i in range(repeat):
+        first, total, _, timings = stream(port, tokens, "overhead %d" % i)
+        if first is None:
             continue
-        added.append(1e3 * first - timings["ttft_ms"])
-        lost.append(100 * (1e3 * (last - first) / timings["decode_ms"] - 1))
-    print("| requests | added first-token time, ms | lost tokens/s, % |\n| --- | --- | --- |")
-    print(f"| {len(added)} | {spread(added)} | {spread(lost)} |")
+        added.append(first * 1e3 - timings["ttft_ms"])
+        share.append(1 - timings["total_ms"] / (total * 1e3))
+    print("overhead: %.2f ms added to the first token (median; p95 %.2f), %.2f %% of a stream's time, n = %d" %
+          (statistics.median(added), percentile(added, 0.95), 100 * statistics.median(share), len(added)))
 
 
-def run_streams(service, count, tokens, seed):
-    results, threads = [], []
-
-    def one(i):
-        results.append(chat(connect(service), tokens, seed + i))
-
-    start = time.perf_counter()
-    for i in range(count):
-        threads.append(threading.Thread(target=one, args=(i,)))
-        threads[-1].start()
+def together(port, streams, tokens, salt):
+    results = [None] * streams
+    def run(i):
+        results[i] = stream(port, tokens, "%s %d" % (salt, i))
+    threads = [threading.Thread(target=run, args=(i,)) for i in range(streams)]
+    begin = time.perf_counter()
+    for thread in threads:
+        thread.start()
     for thread in threads:
         thread.join()
-    seconds = time.perf_counter() - start
-    return sum(r[2] for r in results) / seconds
+    return sum(result[2] for result in results) / (time.perf_counter() - begin)
 
 
-def streams(args, service):
-    run_streams(service, 1, 8, 1)
-    alone, together = [], []
-    for number in range(args.rounds):
-        alone.append(run_streams(service, 1, args.tokens, 100 * number))
-        together.append(run_streams(service, args.streams, args.tokens, 100 * number + 10))
-    ratio = statistics.median(together) / statistics.median(alone)
-    print(f"| streams | tokens/s, prefill included | ratio |\n| --- | --- | --- |\n| 1 | {spread(alone, 1)} | 1 |")
-    print(f"| {args.streams} | {spread(together, 1)} | {ratio:.2f} |")
+def throughput(port, streams, tokens, repeat):
+    one, many = [], []
+    for i in range(max(3, repeat // 5)):
+        one.append(together(port, 1, tokens, "one %d" % i))
+        many.append(together(port, streams, tokens, "many %d" % i))
+    ratio = [b / a for a, b in zip(one, many)]
+    print("streams: %.1f tokens/s alone, %.1f with %d at once; ratio %.2f (%.2f to %.2f), n = %d turns" %
+          (statistics.median(one), statistics.median(many), streams, statistics.median(ratio), min(ratio), max(ratio), len(ratio)))
 
 
-def bulk(args, service):
-    stop, busy = threading.Event(), threading.Event()
-    embedded = [0]
-
-    def embed():
-        connection = connect(service)
-        while not stop.is_set():
-            if not busy.wait(0.05):
-                continue
-            texts = [" ".join(random.choice(WORDS) for _ in range(180)) for _ in range(16)]
-            connection.request("POST", "/v1/embeddings", json.dumps({"input": texts, "encoding_format": "base64"}),
-                               {"Content-Type": "application/json"})
-            response = connection.getresponse()
-            answer = json.loads(response.read())
-            if response.status != 200:
-                raise SystemExit(f"{response.status}: {answer}")
-            embedded[0] += answer["usage"]["prompt_tokens"]
-
-    thread = threading.Thread(target=embed, daemon=True)
-    thread.start()
-    connection = connect(service)
-    chat(connection, 4, 1)
-    idle, loaded = [], []
-    for number in range(args.requests):
-        idle.append(1e3 * chat(connection, 4, 1000 + number)[0])
-        busy.set()
-        time.sleep(1.0)
-        loaded.append(1e3 * chat(connection, 4, 5000 + number)[0])
-        busy.clear()
-        while embedded[0] == 0:
-            time.sleep(0.1)
-        time.sleep(args.pause)  # the request that embeds when this one ends is still running
-    stop.set()
-
-    def p95(values):
-        values = sorted(values)
-        at = 0.95 * (len(values) - 1)
-        low = int(at)
-        return values[low] + (at - low) * (values[min(low + 1, len(values) - 1)] - values[low])
-
-    print("| short chats | first token, ms: median | p95 | p95 / idle |\n| --- | --- | --- | --- |")
-    print(f"| idle | {statistics.median(idle):.0f} | {p95(idle):.0f} | 1 |")
-    print(f"| while texts are embedded | {statistics.median(loaded):.0f} | {p95(loaded):.0f} | {p95(loaded) / p95(idle):.2f} |")
-    print(f"\n{embedded[0]} tokens were embedded meanwhile.", file=sys.stderr)
+def beside_bulk(port, repeat):
+    texts = [("Passage %d. " % i) + PROMPT * 6 for i in range(64)]
+    idle, busy = [], []
+    for turn in range(2):
+        idle += [stream(port, 1, "idle %d %d" % (turn, i))[1] for i in range(repeat // 2)]
+        stop = threading.Event()
+        worker = threading.Thread(target=embed, args=(port, texts, stop))
+        worker.start()
+        time.sleep(1)
+        busy += [stream(port, 1, "busy %d %d" % (turn, i))[1] for i in range(repeat // 2)]
+        stop.set()
+        worker.join()
+    print("bulk: one-token requests take p50 %.0f, p95 %.0f ms idle, p50 %.0f, p95 %.0f ms beside embedding; p95 ratio %.2f, n = %d each" %
+          (percentile(idle, 0.5) * 1e3, percentile(idle, 0.95) * 1e3, percentile(busy, 0.5) * 1e3, percentile(busy, 0.95) * 1e3,
+           percentile(busy, 0.95) / percentile(idle, 0.95), len(idle)))
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("overhead", "streams", "bulk"))
-    parser.add_argument("-m", "--model", required=True)
-    parser.add_argument("--gritstone", default=str(ROOT / "build" / "release" / "gritstone"))
-    parser.add_argument("-t", "--threads", type=int, default=2)
-    parser.add_argument("--requests", type=int, default=60)
+    parser.add_argument("model")
+    parser.add_argument("--gritstone", default="build/release/gritstone")
     parser.add_argument("--streams", type=int, default=8)
-    parser.add_argument("--tokens", type=int, default=48, help="of each stream")
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--pause", type=float, default=3.0, help="seconds in which a started embedding request ends")
-    args = parser.parse_args()
-    args.slots = max(4, args.streams)
-    service = Service(args)
-    try:
-        {"overhead": overhead, "streams": streams, "bulk": bulk}[args.what](args, service)
-    finally:
-        service.stop()
+    parser.add_argument("--tokens", type=int, default=64)
+    parser.add_argument("--repeat", type=int, default=20)
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as store:
+        server = Server(arguments.gritstone, arguments.model, store, arguments.streams)
+        try:
+            stream(server.port, 4, "warm up")
+            overhead(server.port, arguments.tokens, arguments.repeat)
+            throughput(server.port, arguments.streams, arguments.tokens, arguments.repeat)
+            beside_bulk(server.port, arguments.repeat)
+        finally:
+            server.stop()
 
 
 if __name__ == "__main__":

@@ -314,7 +314,7 @@ TEST_F(StoreTest, ReadersRunBesideAWriter) {
   expect_clean();
 }
 
-// Version 1 had no spans. A reader brings the store up to date too: it could not read it otherwise.
+// Version 1 had neither spans nor uploads. A reader brings the store up to date too: it could not read it otherwise.
 TEST_F(StoreTest, AnOlderSchemaIsMigratedWhoeverOpensIt) {
   create("c");
   put("c", "a.md", {"octopus"});
@@ -322,8 +322,9 @@ TEST_F(StoreTest, AnOlderSchemaIsMigratedWhoeverOpensIt) {
     store_.reset();
     {
       Database database(dir_ / "store" / "gritstone.db", Database::Mode::kWriter);
-      database.execute("DROP TABLE kv_spans");
-      database.execute("DROP TABLE certificates");
+      for (const char* table : {"kv_spans", "certificates", "file_links", "files", "collection_cards"}) {
+        database.execute(std::string("DROP TABLE ") + table);
+      }
       database.execute("PRAGMA user_version=1");
     }
     store_ = Store::open(dir_ / "store", mode);

@@ -202,6 +202,43 @@ TEST(Engine, CancelDeadlineAndShutdownEndJobs) {
   EXPECT_EQ(code_of([&] { orphan.get(); }), ErrorCode::kCancelled);
 }
 
+// With a limit for bulk jobs, one that came first does not hold up a question, and neither result changes.
+TEST(Engine, BulkJobsGiveWay) {
+  const TinyModel model(tiny_config(), DType::kQ8_0);
+  EngineOptions options;
+  options.threads = 2;
+  options.kv_slots = 2048;
+  options.max_batch_tokens = 128;
+  const std::vector<TokenId> text = random_tokens(400, 1), question = random_tokens(40, 2);
+  const auto bulk_job = [&] {
+    Job job = logits_job(text);
+    job.wants.logits = Wants::Logits::kLast;
+    job.priority = Priority::kBulk;
+    return job;
+  };
+  std::vector<float> bulk_alone, question_alone;
+  {
+    const auto engine = Engine::create(model, options);
+    bulk_alone = engine->run(bulk_job()).logits;
+    question_alone = engine->run(logits_job(question)).logits;
+  }
+  options.max_bulk_tokens = 8;
+  const auto engine = Engine::create(model, options);
+  std::vector<std::future<JobOutput>> bulk;
+  for (int i = 0; i < 6; ++i) bulk.push_back(engine->submit(bulk_job()));
+  const JobOutput answered = engine->run(logits_job(question));
+  // 2,400 tokens in steps of at most 8 cannot be through when a question of one step is.
+  EXPECT_NE(bulk.back().wait_for(std::chrono::seconds(0)), std::future_status::ready);
+  EXPECT_EQ(answered.logits, question_alone);
+  for (std::future<JobOutput>& job : bulk) EXPECT_EQ(job.get().logits, bulk_alone);
+  // A job that cannot be split runs too, alone and beside others.
+  Job whole = bulk_job();
+  whole.attention = Attention::kBidirectional;
+  std::future<JobOutput> beside = engine->submit(bulk_job());
+  EXPECT_EQ(engine->run(std::move(whole)).logits.size(), bulk_alone.size());
+  EXPECT_EQ(beside.get().logits, bulk_alone);
+}
+
 TEST(Engine, ManyThreadsSubmitAtOnce) {
   const TinyModel model(tiny_config(), DType::kQ8_0);
   auto e = make_engine(model);
