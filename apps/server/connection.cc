@@ -126,6 +126,9 @@ asio::awaitable<Connection::Next> Connection::answer(RequestHead head) {
       const bool sent = co_await pump(exchange);
       co_return sent ? Next::kLinger : Next::kClose;
     }
+    // A slow upload is the client's time: waiting in line and the deadline begin now.
+    exchange->request.received = Clock::now();
+    exchange->request.deadline = exchange->request.received + core_.limits.deadline;
     core_.dispatch(exchange);
     const bool usable = co_await pump(exchange);
     core_.body_bytes -= length;
