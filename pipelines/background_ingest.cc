@@ -41,7 +41,9 @@ void BackgroundIngest::wake() {
 
 void BackgroundIngest::interrupt() {
   const std::lock_guard guard(mutex_);
-  if (pass_) pass_->request_stop();
+  for (auto* pass : {&text_pass_, &pass_}) {
+    if (*pass) (*pass)->request_stop();
+  }
   ++wakes_;
   changed_.notify_all();
 }
@@ -50,8 +52,17 @@ void BackgroundIngest::stop() {
   text_thread_.request_stop();
   vector_thread_.request_stop();
   const std::lock_guard guard(mutex_);
-  if (pass_) pass_->request_stop();
+  for (auto* pass : {&text_pass_, &pass_}) {
+    if (*pass) (*pass)->request_stop();
+  }
   changed_.notify_all();
+}
+
+std::size_t BackgroundIngest::uncommitted(const CollectionInfo& info) const {
+  const std::lock_guard guard(mutex_);
+  if (embedding_ != info.id) return 0;
+  const std::size_t pending = info.chunks - std::min(info.embedded_chunks, info.chunks);
+  return pending - std::min(left_, pending);
 }
 
 bool BackgroundIngest::wait_idle(std::chrono::milliseconds limit) {
@@ -76,9 +87,12 @@ void BackgroundIngest::run_text(const std::stop_token& stop) {
     {
       const std::lock_guard guard(mutex_);
       seen = wakes_;
+      text_pass_.emplace();
+      if (stop.stop_requested()) return;
     }
+    const std::stop_token pass = text_pass_->get_token();
     try {
-      const bool more = next_text(stop);
+      const bool more = next_text(pass);
       failures = 0;
       if (more) continue;
     } catch (const std::exception& error) {
@@ -103,7 +117,7 @@ bool BackgroundIngest::next_text(const std::stop_token& stop) {
     try {
       index_upload(store_, link, model_, options_.patience, stop);
     } catch (const Error& error) {
-      if (error.code() == ErrorCode::kCancelled) return false;
+      if (error.code() == ErrorCode::kCancelled) return true;  // interrupted: look what is still wanted
       if (is_passing(error.code())) throw;
       report("file " + link.key + ": " + error.what());
       fail_link(store_, link, "server_error", "the file could not be indexed (" + std::string(error_name(error.code())) + ")",
@@ -125,6 +139,7 @@ void BackgroundIngest::run_vectors(const std::stop_token& stop) {
       const std::lock_guard guard(mutex_);
       seen = wakes_;
       pass_.emplace();
+      embedding_ = 0;
       if (stop.stop_requested()) return;
     }
     const std::stop_token pass = pass_->get_token();
@@ -179,6 +194,11 @@ bool BackgroundIngest::embed(const CollectionInfo& seen, const std::stop_token& 
     EmbedStageOptions options;
     options.batch = options_.batch;
     options.stop = stop;
+    options.on_progress = [&](std::size_t computed, std::size_t total, std::size_t) {
+      const std::lock_guard guard(mutex_);
+      embedding_ = collection.id;
+      left_ = total - std::min(computed, total);
+    };
     const EmbedStageResult done = embed_pending(target, collection, model_, manifest, options);
     const auto job = store_.begin_write(options_.patience, stop);
     if (!store_.find_collection(collection.name)) return true;

@@ -39,10 +39,13 @@ class BackgroundIngest {
 
   // Something was put into the queue.
   void wake();
-  // Something was deleted: the vectors being computed may be for nobody. What is still wanted begins again.
+  // Something was deleted: the file being read and the vectors being computed may be for nobody. What is still wanted begins again.
   void interrupt();
   // Returns at once; the threads end with what they are at. The queue stays for the next process.
   void stop();
+  // How many of the collection's vectors are computed and not yet committed: 0 unless its vectors are being computed.
+  //   info  as of the snapshot that the answer is compared with
+  std::size_t uncommitted(const CollectionInfo& info) const;
   // Waits until nothing is queued or pending that could be done; false if that takes longer than `limit`.
   bool wait_idle(std::chrono::milliseconds limit);
 
@@ -61,12 +64,15 @@ class BackgroundIngest {
   const ModelParts model_;
   const BackgroundOptions options_;
 
-  std::mutex mutex_;
+  mutable std::mutex mutex_;
   std::condition_variable_any changed_;
   std::uint64_t wakes_ = 0;      // by wake() and by the text thread
   std::uint64_t text_idle_ = 0;  // the number of wakes that were seen when there was nothing left to do
   std::uint64_t vector_idle_ = 0;
+  std::optional<std::stop_source> text_pass_;       // of the file being read
   std::optional<std::stop_source> pass_;            // of the vectors being computed
+  std::int64_t embedding_ = 0;                      // collection of the pass; 0: none
+  std::size_t left_ = 0;                            // chunks that the pass has still to compute
   std::map<std::int64_t, std::uint64_t> given_up_;  // collection -> generation that could not be embedded; vector thread only
   std::jthread text_thread_;
   std::jthread vector_thread_;

@@ -25,6 +25,20 @@ std::optional<std::string> foreign_format(std::string_view bytes) {
   return std::nullopt;
 }
 
+// Cutting a large file takes seconds; this is where it can be stopped.
+class StoppableCounter final : public TokenCounter {
+ public:
+  StoppableCounter(const TokenCounter& counter, const std::stop_token& stop) : counter_(counter), stop_(stop) {}
+  std::size_t count(std::string_view text) const override {
+    if (stop_.stop_requested()) throw Error(ErrorCode::kCancelled, "indexing was stopped");
+    return counter_.count(text);
+  }
+
+ private:
+  const TokenCounter& counter_;
+  const std::stop_token& stop_;
+};
+
 class Upload {
  public:
   Upload(Store& store, FileLink link, const ModelParts& model, std::chrono::milliseconds patience, const std::stop_token& stop)
@@ -32,6 +46,17 @@ class Upload {
 
   UploadOutcome run() {
     if (!claim()) return UploadOutcome::kCancelled;
+    try {
+      return index();
+    } catch (const Error& error) {
+      // Being stopped, or having to wait for another writer, is no attempt that failed.
+      if (error.code() == ErrorCode::kCancelled || error.code() == ErrorCode::kLocked) unclaim();
+      throw;
+    }
+  }
+
+ private:
+  UploadOutcome index() {
     if (link_.attempts > kMaxAttempts) {
       return fail({"server_error", "indexing this file was interrupted " + std::to_string(kMaxAttempts) + " times"});
     }
@@ -57,7 +82,6 @@ class Upload {
     return put(meta, chunks);
   }
 
- private:
   // Counts the attempt before anything can go wrong, and looks at the link as it is now.
   bool claim() {
     const auto job = store_.begin_write(patience_, stop_);
@@ -68,6 +92,19 @@ class Upload {
     job->update_link(link_);
     job->commit();
     return true;
+  }
+
+  void unclaim() {
+    try {
+      const auto job = store_.begin_write(std::chrono::milliseconds(500));
+      auto now = current(*job);
+      if (!now || now->attempts == 0) return;
+      --now->attempts;
+      job->update_link(*now);
+      job->commit();
+    } catch (const Error&) {
+      // Then it counts; kMaxAttempts leaves room for that.
+    }
   }
 
   // The link, if it is the one that we were given and still wanted.
@@ -93,7 +130,7 @@ class Upload {
     meta.title = content.document->title;
     ChunkerOptions options;
     options.max_tokens = std::max<std::size_t>(16, link_.chunk_tokens);
-    chunks = chunk_document(*content.document, *model_.tokenizer, options);
+    chunks = chunk_document(*content.document, StoppableCounter(*model_.tokenizer, stop_), options);
     if (chunks.empty()) return Failure{"invalid_file", "the file has no text"};
     return std::nullopt;
   }

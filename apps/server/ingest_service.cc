@@ -39,6 +39,11 @@ void IngestService::interrupt() {
   if (background_) background_->interrupt();
 }
 
+std::size_t IngestService::uncommitted(const CollectionInfo& info) {
+  const std::lock_guard guard(mutex_);
+  return background_ ? background_->uncommitted(info) : 0;
+}
+
 std::unique_ptr<WriteJob> begin_write(ServerContext& context, const Request& request) {
   if (!context.writable()) throw ApiError(403, "permission_error", "this server has its store for reading only", {}, "read_only");
   return context.store().begin_write(kPatience, request.cancel);

@@ -18,6 +18,8 @@ class IngestService {
 
   void wake();       // something was queued
   void interrupt();  // something was deleted
+  // As BackgroundIngest::uncommitted().
+  std::size_t uncommitted(const CollectionInfo& info);
 
  private:
   std::mutex mutex_;

@@ -147,7 +147,6 @@ void read_disposition(std::string_view value, MultipartPart& part) {
   std::optional<std::string> extended;
   std::string name, text;
   while (parameters.next(name, text)) {
-    if (text.find('\0') != std::string::npos) refuse("a zero byte in Content-Disposition");
     if (name == "name") {
       if (std::exchange(named, true)) refuse("a part has two names");
       part.name = unescaped(text);

@@ -17,7 +17,7 @@ struct MultipartLimits {
 
 struct MultipartPart {
   std::string name;                     // of the form's field; valid UTF-8
-  std::optional<std::string> filename;  // as the client sent it: any bytes but zero; never a path of ours
+  std::optional<std::string> filename;  // as the client sent it: any bytes; never a path of ours
   std::string content_type;             // as sent, empty if absent
   std::string_view data;                // borrows the body
 };

@@ -67,7 +67,7 @@ const std::string_view kOpenApiModelPaths = R"json({
     "operationId": "createChatCompletion", "tags": ["model"], "summary": "A chat, or with model gritstone/NAME an answer from a collection",
     "requestBody": {"required": true, "content": {"application/json": {"schema": {"$ref": "#/components/schemas/ChatRequest"}}}},
     "responses": {"200": {"description": "The completion; with stream its chunks as events, then [DONE]", "content": {
-      "application/json": {"schema": {"$ref": "#/components/schemas/ChatCompletion"}}, "text/event-stream": {"schema": {"type": "string"}}}}}
+      "application/json": {"schema": {"$ref": "#/components/schemas/ChatCompletion"}}, "text/event-stream": {"schema": {"$ref": "#/components/schemas/Event"}}}}}
   }
 },
 "/v1/completions": {
@@ -75,7 +75,7 @@ const std::string_view kOpenApiModelPaths = R"json({
     "operationId": "createCompletion", "tags": ["model"], "summary": "Text that goes on from a prompt",
     "requestBody": {"required": true, "content": {"application/json": {"schema": {"$ref": "#/components/schemas/CompletionRequest"}}}},
     "responses": {"200": {"description": "The completion; with stream its chunks as events, then [DONE]", "content": {
-      "application/json": {"schema": {"$ref": "#/components/schemas/Completion"}}, "text/event-stream": {"schema": {"type": "string"}}}}}
+      "application/json": {"schema": {"$ref": "#/components/schemas/Completion"}}, "text/event-stream": {"schema": {"$ref": "#/components/schemas/Event"}}}}}
   }
 },
 "/v1/rerank": {
@@ -98,7 +98,7 @@ const std::string_view kOpenApiModelPaths = R"json({
     "description": "With stream, events in this order: retrieval (sources, before the first token), delta (text as it is written), answer (the whole document), done. On failure: error, done.",
     "requestBody": {"required": true, "content": {"application/json": {"schema": {"$ref": "#/components/schemas/AnswerRequest"}}}},
     "responses": {"200": {"description": "The answer", "content": {
-      "application/json": {"schema": {"$ref": "#/components/schemas/Answer"}}, "text/event-stream": {"schema": {"type": "string"}}}}}
+      "application/json": {"schema": {"$ref": "#/components/schemas/Answer"}}, "text/event-stream": {"schema": {"$ref": "#/components/schemas/Event"}}}}}
   }
 }
 })json";

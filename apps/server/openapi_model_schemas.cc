@@ -54,8 +54,12 @@ const std::string_view kOpenApiModelSchemas = R"json({
 },
 "Stop": {"anyOf": [{"type": "string", "minLength": 1, "maxLength": 64}, {"type": "array", "maxItems": 4, "items": {"type": "string", "minLength": 1, "maxLength": 64}}, {"type": "null"}]},
 "StreamOptions": {"type": ["object", "null"], "properties": {"include_usage": {"type": ["boolean", "null"]}}},
+"Event": {"type": "object", "description": "of a stream", "required": ["data"], "properties": {"event": {"type": "string"}, "data": {"type": "string"}}},
 "Sampling": {
   "type": "object",
+  "not": {"required": ["max_tokens", "max_completion_tokens"], "properties": {"max_tokens": {"type": "integer"}, "max_completion_tokens": {"type": "integer"}}},
+  "if": {"required": ["stream_options"], "properties": {"stream_options": {"type": "object"}}},
+  "then": {"required": ["stream"], "properties": {"stream": {"const": true}}},
   "properties": {
     "max_tokens": {"type": ["integer", "null"], "minimum": 1, "maximum": 4096},
     "max_completion_tokens": {"type": ["integer", "null"], "minimum": 1, "maximum": 4096},
@@ -82,7 +86,8 @@ const std::string_view kOpenApiModelSchemas = R"json({
   "properties": {
     "messages": {"type": "array", "minItems": 1, "maxItems": 2048, "items": {"$ref": "#/components/schemas/ChatMessage"}},
     "model": {"type": ["string", "null"], "maxLength": 512, "description": "gritstone/NAME answers from a collection"},
-    "collection": {"type": ["string", "null"], "maxLength": 64, "description": "Gritstone: answers from this collection"}
+    "collection": {"type": ["string", "null"], "maxLength": 64, "description": "Gritstone: answers from this collection"},
+    "max_num_results": {"type": ["integer", "null"], "minimum": 1, "maximum": 50, "description": "Gritstone: passages of an answer from a collection"}
   }
 },
 "ChatCompletion": {
@@ -141,15 +146,16 @@ const std::string_view kOpenApiModelSchemas = R"json({
 },
 "AnswerRequest": {
   "allOf": [{"$ref": "#/components/schemas/Sampling"}],
-  "type": "object", "required": ["question", "collection"],
+  "type": "object", "required": ["question"], "anyOf": [{"required": ["collection"]}, {"required": ["model"]}],
   "properties": {
     "question": {"type": "string", "minLength": 1, "maxLength": 16384}, "collection": {"type": "string", "minLength": 1, "maxLength": 64},
+    "model": {"type": "string", "maxLength": 512, "description": "gritstone/NAME, instead of collection"},
     "top_k": {"type": ["integer", "null"], "minimum": 1, "maximum": 50, "description": "passages offered to the model"},
     "sampler_top_k": {"type": ["integer", "null"], "minimum": 0, "maximum": 1000000},
     "mode": {"enum": ["fused", "dense", "bm25", null]}, "layout": {"enum": ["docs-first", "query-first", null]},
     "reuse": {"type": ["string", "null"], "maxLength": 64, "description": "none, exact, chunks, first=K, blend=R or auto"},
     "abstain": {"type": ["boolean", "null"], "description": "false: the model always answers"},
-    "filters": {"type": ["string", "null"], "description": "path:GLOB type:md after:2024-01-31 KEY=VALUE"},
+    "filters": {"anyOf": [{"type": "string", "description": "path:GLOB type:md after:2024-01-31 KEY=VALUE"}, {"$ref": "#/components/schemas/Filter"}, {"type": "null"}]},
     "instruction": {"type": ["string", "null"], "maxLength": 4096}
   }
 },
@@ -172,7 +178,7 @@ const std::string_view kOpenApiModelSchemas = R"json({
   "type": "object", "required": ["id", "object", "created", "model", "question", "answer", "citations", "abstained", "passages", "dropped", "usage", "generation", "timings", "reuse"],
   "properties": {
     "id": {"type": "string"}, "object": {"const": "answer"}, "created": {"type": "integer"}, "model": {"type": "string"},
-    "question": {"type": "string"}, "answer": {"type": "string"}, "abstained": {"type": "boolean"}, "abstain_reason": {"type": "string"},
+    "collection": {"type": "string"}, "wait_ms": {"type": "number", "description": "until a slot was free"}, "question": {"type": "string"}, "answer": {"type": "string"}, "abstained": {"type": "boolean"}, "abstain_reason": {"type": "string"},
     "withheld": {"type": "string", "description": "what the model wrote, where no passage supports it"},
     "citations": {"type": "array", "items": {"$ref": "#/components/schemas/Citation"}},
     "sentences": {"type": "array", "items": {"type": "object", "properties": {"start": {"type": "integer"}, "end": {"type": "integer"},

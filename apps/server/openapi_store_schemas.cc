@@ -47,9 +47,9 @@ const std::string_view kOpenApiStoreSchemas = R"json({
   "oneOf": [
     {"type": "object", "required": ["type"], "properties": {"type": {"const": "auto"}, "static": {"type": "null"}}},
     {"type": "object", "required": ["type", "static"], "properties": {"type": {"const": "static"}, "static": {
-      "type": "object", "required": ["max_chunk_size_tokens", "chunk_overlap_tokens"],
+      "type": "object", "required": ["max_chunk_size_tokens"],
       "properties": {"max_chunk_size_tokens": {"type": "integer", "minimum": 100, "maximum": 4096},
-        "chunk_overlap_tokens": {"type": "integer", "minimum": 0, "maximum": 2048}}}}}
+        "chunk_overlap_tokens": {"type": ["integer", "null"], "minimum": 0, "maximum": 2048}}}}}
   ]
 },
 "CreateVectorStore": {
@@ -178,8 +178,8 @@ const std::string_view kOpenApiStoreSchemas = R"json({
     "ranking_options": {"type": ["object", "null"], "properties": {
       "ranker": {"type": ["string", "null"], "maxLength": 64, "description": "accepted; there is one way to rank"},
       "score_threshold": {"type": ["number", "null"], "minimum": 0, "maximum": 1, "description": "scores of fused search reach from 0 to 1 and compare the hits of one query"},
-      "hybrid_search": {"type": ["object", "null"], "required": ["embedding_weight", "text_weight"], "properties": {
-        "embedding_weight": {"type": "number", "exclusiveMinimum": 0, "maximum": 1000000}, "text_weight": {"type": "number", "minimum": 0, "maximum": 1000000}}}}},
+      "hybrid_search": {"type": ["object", "null"], "description": "both 0: the collection's own weights", "properties": {
+        "embedding_weight": {"type": ["number", "null"], "minimum": 0, "maximum": 1000000}, "text_weight": {"type": ["number", "null"], "minimum": 0, "maximum": 1000000}}}}},
     "mode": {"enum": ["fused", "dense", "bm25", null], "description": "Gritstone"}
   }
 },

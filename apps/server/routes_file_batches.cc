@@ -102,9 +102,9 @@ void get(ServerContext& context, const Request& request, ReplyWriter& reply) {
   reply_with(*snapshot, require_batch(*snapshot, request), reply);
 }
 
-void list(ServerContext& context, const Request& request, ReplyWriter& reply) {
+void list(ServerContext& context, const IngestServicePtr& ingest, const Request& request, ReplyWriter& reply) {
   const auto snapshot = require_snapshot(context, request);
-  reply.json(files_page(request, *snapshot, require_batch(*snapshot, request)));
+  reply.json(files_page(request, *snapshot, require_batch(*snapshot, request), *ingest));
 }
 
 // What is not indexed yet is not going to be; what is searchable stays.
@@ -136,7 +136,7 @@ void add_file_batch_routes(Router& router, ServerContext& context, const IngestS
   add_route(
       router, "POST", (one + "/cancel").c_str(), [&context, ingest](const Request& q, ReplyWriter& r) { cancel(context, ingest, q, r); },
       BodyKind::kOptionalJson);
-  add_route(router, "GET", (one + "/files").c_str(), [&context](const Request& q, ReplyWriter& r) { list(context, q, r); });
+  add_route(router, "GET", (one + "/files").c_str(), [&context, ingest](const Request& q, ReplyWriter& r) { list(context, ingest, q, r); });
 }
 
 }  // namespace gritstone

@@ -21,7 +21,8 @@ StoreFile require_store_file(const Snapshot& snapshot, const Request& request) {
   return std::move(*file);
 }
 
-void reply_with(ServerContext& context, const std::string& collection, const std::string& key, const Request& request, ReplyWriter& reply) {
+void reply_with(ServerContext& context, const IngestServicePtr& ingest, const std::string& collection, const std::string& key,
+                const Request& request, ReplyWriter& reply) {
   std::shared_ptr<const Snapshot> snapshot;
   try {
     snapshot = context.store().snapshot(collection);
@@ -32,7 +33,7 @@ void reply_with(ServerContext& context, const std::string& collection, const std
   const auto file = find_store_file(*snapshot, key);
   if (!file) no_file(request);  // deleted since
   JsonOutput json;
-  write_store_file(json, *snapshot, *file);
+  write_store_file(json, *snapshot, *file, ingest->uncommitted(snapshot->info()));
   reply.json(json.text());
 }
 
@@ -53,22 +54,22 @@ void create(ServerContext& context, const IngestServicePtr& ingest, const Reques
     job->commit();
   }
   ingest->wake();
-  reply_with(context, collection, link.key, request, reply);
+  reply_with(context, ingest, collection, link.key, request, reply);
 }
 
-void list(ServerContext& context, const Request& request, ReplyWriter& reply) {
+void list(ServerContext& context, const IngestServicePtr& ingest, const Request& request, ReplyWriter& reply) {
   const auto snapshot = require_snapshot(context, request);
-  reply.json(files_page(request, *snapshot, listed_files(*snapshot)));
+  reply.json(files_page(request, *snapshot, listed_files(*snapshot), *ingest));
 }
 
-void get(ServerContext& context, const Request& request, ReplyWriter& reply) {
+void get(ServerContext& context, const IngestServicePtr& ingest, const Request& request, ReplyWriter& reply) {
   const auto snapshot = require_snapshot(context, request);
   JsonOutput json;
-  write_store_file(json, *snapshot, require_store_file(*snapshot, request));
+  write_store_file(json, *snapshot, require_store_file(*snapshot, request), ingest->uncommitted(snapshot->info()));
   reply.json(json.text());
 }
 
-void modify(ServerContext& context, const Request& request, ReplyWriter& reply) {
+void modify(ServerContext& context, const IngestServicePtr& ingest, const Request& request, ReplyWriter& reply) {
   const std::string collection = require_store(request);
   const rapidjson::Document body = parse_request_json(request.body);
   const RequestFields fields(body);
@@ -88,7 +89,7 @@ void modify(ServerContext& context, const Request& request, ReplyWriter& reply) 
     }
     job->commit();
   }
-  reply_with(context, collection, key, request, reply);
+  reply_with(context, ingest, collection, key, request, reply);
 }
 
 void remove(ServerContext& context, const IngestServicePtr& ingest, const Request& request, ReplyWriter& reply) {
@@ -151,7 +152,7 @@ std::vector<ListedFile> listed_files(const Snapshot& snapshot) {
   return files;
 }
 
-std::string files_page(const Request& request, const Snapshot& snapshot, std::vector<ListedFile> files) {
+std::string files_page(const Request& request, const Snapshot& snapshot, std::vector<ListedFile> files, IngestService& ingest) {
   const PageQuery query = page_query(request, 20, 100);
   if (const auto wanted = request.query_value("filter")) {
     bool known = false;
@@ -164,6 +165,7 @@ std::string files_page(const Request& request, const Snapshot& snapshot, std::ve
   if (!query.ascending) std::reverse(files.begin(), files.end());
   std::vector<std::string> ids;
   for (const ListedFile& file : files) ids.push_back(file_id(file.key));
+  const std::size_t uncommitted = ingest.uncommitted(snapshot.info());
   return page_json(page_range(query, ids), ids, [&](JsonOutput& json, std::size_t i) {
     const ListedFile& listed = files[i];
     StoreFile file;
@@ -172,7 +174,7 @@ std::string files_page(const Request& request, const Snapshot& snapshot, std::ve
     } else {
       file = find_store_file(snapshot, listed.key).value();
     }
-    write_store_file(json, snapshot, file);
+    write_store_file(json, snapshot, file, uncommitted);
   });
 }
 
@@ -181,10 +183,10 @@ void add_store_file_routes(Router& router, ServerContext& context, const IngestS
   const char* one = "/v1/vector_stores/{vector_store_id}/files/{file_id}";
   add_route(
       router, "POST", files, [&context, ingest](const Request& q, ReplyWriter& r) { create(context, ingest, q, r); }, BodyKind::kJson);
-  add_route(router, "GET", files, [&context](const Request& q, ReplyWriter& r) { list(context, q, r); });
-  add_route(router, "GET", one, [&context](const Request& q, ReplyWriter& r) { get(context, q, r); });
+  add_route(router, "GET", files, [&context, ingest](const Request& q, ReplyWriter& r) { list(context, ingest, q, r); });
+  add_route(router, "GET", one, [&context, ingest](const Request& q, ReplyWriter& r) { get(context, ingest, q, r); });
   add_route(
-      router, "POST", one, [&context](const Request& q, ReplyWriter& r) { modify(context, q, r); }, BodyKind::kJson);
+      router, "POST", one, [&context, ingest](const Request& q, ReplyWriter& r) { modify(context, ingest, q, r); }, BodyKind::kJson);
   add_route(router, "DELETE", one, [&context, ingest](const Request& q, ReplyWriter& r) { remove(context, ingest, q, r); });
   add_route(router, "GET", "/v1/vector_stores/{vector_store_id}/files/{file_id}/content",
             [&context](const Request& q, ReplyWriter& r) { content(context, q, r); });

@@ -46,8 +46,8 @@ void read_ranking(const RequestFields& fields, Query& query) {
   const rapidjson::Value* object = fields.object("ranking_options");
   if (object == nullptr) return;
   const RequestFields ranking(*object, fields.name("ranking_options") + ".");
-  if (const auto ranker = ranking.string("ranker"); ranker && count_code_points(*ranker) > 64)
-    ranking.fail("ranker", "is too long");  // there is one way to rank here; the name of OpenAI's is accepted
+  // There is one way to rank here; the names of OpenAI's are accepted.
+  if (const auto ranker = ranking.string("ranker"); ranker && count_code_points(*ranker) > 64) ranking.fail("ranker", "is too long");
   if (const auto threshold = ranking.number("score_threshold", 0, 1)) {
     query.threshold = *threshold;
     query.has_threshold = true;
@@ -56,8 +56,7 @@ void read_ranking(const RequestFields& fields, Query& query) {
     const RequestFields hybrid(*weights, ranking.name("hybrid_search") + ".");
     const double dense = hybrid.number("embedding_weight", 0, 1e6).value_or(0);
     const double words = hybrid.number("text_weight", 0, 1e6).value_or(0);
-    if (dense + words <= 0) hybrid.fail("embedding_weight", "one of the weights must be above 0");
-    query.options.dense_weight = dense / (dense + words);
+    if (dense + words > 0) query.options.dense_weight = dense / (dense + words);
   }
 }
 
@@ -131,7 +130,9 @@ void run(ServerContext& context, const Request& request, ReplyWriter& reply) {
   const std::string name = require_store(request);
   if (!context.store().find_collection(name)) no_store(request.param("vector_store_id"));
   const OpenCollection collection = context.open_collection(name, "vector_store_id");
-  const Query query = read_query(request, collection.info());
+  Query query = read_query(request, collection.info());
+  // Nothing is there to be found; it is no error that it has no vectors.
+  if (collection.info().chunks == 0) query.options.mode = SearchMode::kBm25;
   SearchTimings timings;
   bool incomplete = false;
   const std::vector<SearchHit> hits = search_all(collection, query, timings, incomplete);

@@ -14,11 +14,14 @@ void write_null(JsonOutput& json, const char* key) {
 }
 
 // Beyond OpenAI's: how far indexing is. "queued", "vectors" (searchable by words; of `total` passages `done` have a vector), "done".
-void write_progress(JsonOutput& json, const Snapshot& snapshot, const StoreFile& file) {
+void write_progress(JsonOutput& json, const Snapshot& snapshot, const StoreFile& file, std::size_t uncommitted) {
   const std::size_t total = file.document ? file.document->chunks : 0;
-  const std::size_t done = file.document ? snapshot.embedded_chunks(file.document->id) : 0;
+  std::size_t done = file.document ? snapshot.embedded_chunks(file.document->id) : 0;
   const bool ended = file.link && file.link->status != LinkStatus::kInProgress;
   const char* stage = ended || (file.document && done == total) ? "done" : file.document ? "vectors" : "queued";
+  // An estimate between commits, and never the whole: that a commit must say.
+  const std::size_t missing = snapshot.info().chunks - std::min(snapshot.info().embedded_chunks, snapshot.info().chunks);
+  if (done < total && missing > 0) done += std::min((total - done) * std::min(uncommitted, missing) / missing, total - done - 1);
   json.begin_object("progress").field("stage", stage).field("done", done).field("total", total).end_object();
 }
 
@@ -126,7 +129,7 @@ std::string attributes_json(const StoreFile& file) {
   return json.text();
 }
 
-void write_store_file(JsonOutput& json, const Snapshot& snapshot, const StoreFile& file) {
+void write_store_file(JsonOutput& json, const Snapshot& snapshot, const StoreFile& file, std::size_t uncommitted) {
   const CollectionInfo& info = snapshot.info();
   const LinkStatus status = file.link ? file.link->status : LinkStatus::kCompleted;
   std::uint64_t bytes = 0;
@@ -143,7 +146,7 @@ void write_store_file(JsonOutput& json, const Snapshot& snapshot, const StoreFil
   json.field("chunk_overlap_tokens", 0).end_object().end_object();
   json.key("attributes").raw(attributes_json(file));
   json.field("filename", file.link ? file.link->path : file.document ? file.document->path : std::string());
-  write_progress(json, snapshot, file);
+  write_progress(json, snapshot, file, uncommitted);
   json.end_object();
 }
 

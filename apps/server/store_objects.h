@@ -42,7 +42,8 @@ struct StoreFile {
 };
 // Absent: none with this key.
 std::optional<StoreFile> find_store_file(const Snapshot& snapshot, const std::string& key);
-void write_store_file(JsonOutput& json, const Snapshot& snapshot, const StoreFile& file);
+// uncommitted: of the collection's missing vectors so many are computed already (IngestService::uncommitted()); the file gets its share.
+void write_store_file(JsonOutput& json, const Snapshot& snapshot, const StoreFile& file, std::size_t uncommitted);
 // Attributes as a JSON object: of an upload as they were given, of other documents as strings.
 std::string attributes_json(const StoreFile& file);
 

@@ -51,6 +51,6 @@ struct ListedFile {
 };
 std::vector<ListedFile> listed_files(const Snapshot& snapshot);
 // The page of a request over some of them, with ?filter=.
-std::string files_page(const Request& request, const Snapshot& snapshot, std::vector<ListedFile> files);
+std::string files_page(const Request& request, const Snapshot& snapshot, std::vector<ListedFile> files, IngestService& ingest);
 
 }  // namespace gritstone

@@ -167,6 +167,19 @@ TEST_F(BackgroundTest, AFileThatNeverComesToAnEndIsGivenUp) {
   EXPECT_THAT(link(key).error_message, ::testing::HasSubstr("interrupted"));
 }
 
+TEST_F(BackgroundTest, BeingStoppedIsNoFailedAttempt) {
+  const std::string key = add("a.md", many_sections(20));
+  std::stop_source stop;
+  stop.request_stop();
+  EXPECT_GS_ERROR(index_upload(*store, link(key), parts, 1s, stop.get_token()), ErrorCode::kCancelled, "stopped");
+  EXPECT_EQ(link(key).attempts, 0u);
+  EXPECT_EQ(link_status_name(link(key).status), "in_progress");
+  EXPECT_EQ(index_upload(*store, link(key), parts, 1s, {}), UploadOutcome::kIndexed);
+  EXPECT_TRUE(link(key).searchable);
+  // What is no longer wanted is not indexed.
+  EXPECT_EQ(index_upload(*store, FileLink{}, parts, 1s, {}), UploadOutcome::kCancelled);
+}
+
 TEST_F(BackgroundTest, TheQueueSurvivesTheProcess) {
   const std::string key = add("a.md", many_sections(200));
   engine.set_step_ms(50);
@@ -176,6 +189,10 @@ TEST_F(BackgroundTest, TheQueueSurvivesTheProcess) {
     for (int i = 0; i < 3000 && !link(key).searchable; ++i) std::this_thread::sleep_for(5ms);
     ASSERT_TRUE(link(key).searchable);
     EXPECT_GT(hits("lighthouse"), 0u);
+    // How far the vectors are shows before the first are committed.
+    const auto computed = [&] { return background->uncommitted(store->find_collection("notes").value()); };
+    for (int i = 0; i < 3000 && computed() == 0; ++i) std::this_thread::sleep_for(5ms);
+    EXPECT_GT(computed(), 0u);
     background->stop();
   }
   engine.set_step_ms(0);
