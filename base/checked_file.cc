@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <cerrno>
 #include <cstring>
 #include <utility>
@@ -20,9 +21,11 @@ namespace {
 }  // namespace
 
 CheckedFileWriter::CheckedFileWriter(const std::filesystem::path& path) : path_(path) {
-  // The process id keeps two writers apart; O_EXCL and O_NOFOLLOW refuse a planted file or link.
+  // Process id and number keep two writers of one path apart, threads included: with one name for both, the first to commit would rename
+  // what the second has only begun. O_EXCL and O_NOFOLLOW refuse a planted file or link.
+  static std::atomic<std::uint64_t> writers{0};
   temporary_ = path;
-  temporary_ += ".tmp." + std::to_string(::getpid());
+  temporary_ += ".tmp." + std::to_string(::getpid()) + "." + std::to_string(writers++);
   fd_ = ::open(temporary_.c_str(), O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
   if (fd_ < 0 && errno == EEXIST) {
     // A leftover of a crashed process that had our id.

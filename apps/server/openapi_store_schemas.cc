@@ -45,6 +45,7 @@ const std::string_view kOpenApiStoreSchemas = R"json({
 "ChunkingStrategy": {
   "description": "auto: passages of at most 256 tokens. Passages never overlap: chunk_overlap_tokens has no effect.",
   "oneOf": [
+    {"type": "null"},
     {"type": "object", "required": ["type"], "properties": {"type": {"const": "auto"}, "static": {"type": "null"}}},
     {"type": "object", "required": ["type", "static"], "properties": {"type": {"const": "static"}, "static": {
       "type": "object", "required": ["max_chunk_size_tokens"],

@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <filesystem>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "base/hash.h"
@@ -82,7 +83,11 @@ TEST(CheckedFile, ReplacesALinkInsteadOfFollowingIt) {
 TEST(CheckedFile, APlantedTemporaryLinkIsNotWrittenThrough) {
   TempDirectory directory;
   write_file_atomically(directory / "victim", as_bytes("victim"));
-  std::filesystem::create_symlink(directory / "victim", directory / ("f.tmp." + std::to_string(::getpid())));
+  // Whatever number this process has come to.
+  for (int n = 0; n < 2000; ++n) {
+    const std::string name = "f.tmp." + std::to_string(::getpid()) + "." + std::to_string(n);
+    std::filesystem::create_symlink(directory / "victim", directory / name);
+  }
   write_file_atomically(directory / "f", as_bytes("data"));
   EXPECT_EQ(read_file(directory / "victim", 100), "victim");
   EXPECT_EQ(read_file(directory / "f", 100), "data");
@@ -132,6 +137,27 @@ TEST(ReadFile, RefusesWhatItShould) {
   EXPECT_GS_ERROR(read_file(directory.path(), 4), ErrorCode::kInvalidArgument, "not a regular file");
   ASSERT_EQ(::mkfifo((directory / "fifo").c_str(), 0600), 0);
   EXPECT_GS_ERROR(read_file(directory / "fifo", 4), ErrorCode::kInvalidArgument, "not a regular file");
+}
+
+// A search that builds a collection's vector file and the indexer that publishes it may meet.
+TEST(CheckedFile, ThreadsThatWriteOnePathDoNotMix) {
+  const TempDirectory directory;
+  const std::filesystem::path path = directory / "file";
+  std::vector<std::thread> writers;
+  for (int t = 0; t < 4; ++t) {
+    writers.emplace_back([&path, t] {
+      const std::string content(20000, static_cast<char>('a' + t));
+      for (int i = 0; i < 20; ++i) {
+        CheckedFileWriter writer(path);
+        for (std::size_t at = 0; at < content.size(); at += 1000) writer.write(as_bytes(std::string_view(content).substr(at, 1000)));
+        EXPECT_NO_THROW(writer.commit());
+      }
+    });
+  }
+  for (std::thread& writer : writers) writer.join();
+  const std::string content = read_file(path, 1 << 20);
+  EXPECT_EQ(content, std::string(20000, content.at(0)));
+  EXPECT_EQ(names(directory), std::vector<std::string>{"file"});
 }
 
 }  // namespace

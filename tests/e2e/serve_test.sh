@@ -31,7 +31,7 @@ serve() {
   server=$!
   local i
   for ((i = 0; i < 600; i++)); do
-    if grep -q 'Ready: ' serve.err; then
+    if grep -qs 'Ready: ' serve.err; then
       url=$(sed -nE 's/.*Listening on (https?:\/\/127\.0\.0\.1:[0-9]+).*/\1/p' serve.err)
       return
     fi
