@@ -108,5 +108,6 @@ cat <<END
 == Your own documents
   $gritstone index YOUR_FOLDER -c mine -m $model
   $gritstone ask "YOUR QUESTION" -c mine -m $model
+  $gritstone serve -m $model   # the same for a browser, at http://localhost:8080
 README.md says how to get OLMoE-1B-7B, the model that Gritstone is made for.
 END
