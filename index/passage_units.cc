@@ -66,15 +66,15 @@ class UnitCutter {
  private:
   void window(icu::BreakIterator& breaks, std::size_t start, std::size_t end) {
     UErrorCode status = U_ZERO_ERROR;
-    UText view = UTEXT_INITIALIZER;
-    utext_openUTF8(&view, text_.data() + start, static_cast<int64_t>(end - start), &status);
-    breaks.setText(&view, status);
+    // Closed on the way out of a counter that throws, too: whoever stops the cutting of a large file does it there.
+    const std::unique_ptr<UText, decltype(&utext_close)> view(
+        utext_openUTF8(nullptr, text_.data() + start, static_cast<int64_t>(end - start), &status), &utext_close);
+    breaks.setText(view.get(), status);
     if (U_FAILURE(status)) throw Error(ErrorCode::kDevice, std::string("ICU cannot read text: ") + u_errorName(status));
     std::int32_t from = breaks.first();
     for (std::int32_t to = breaks.next(); to != icu::BreakIterator::DONE; from = to, to = breaks.next()) {
       add(start + static_cast<std::size_t>(from), start + static_cast<std::size_t>(to));
     }
-    utext_close(&view);
   }
 
   void add(std::size_t from, std::size_t to) {
