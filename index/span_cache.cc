@@ -15,11 +15,7 @@ std::optional<SpanHit> SpanCache::find(const SpanKey& key, std::span<const std::
     const std::lock_guard lock(mutex_);
     const auto found = ram_.find(key);
     if (found != ram_.end() && std::ranges::equal(found->second.ids, ids)) {
-      if (!costs_.ram_pays(ids.size(), found->second.bytes)) {
-        ++stats_.misses;
-        ++stats_.passed_over;
-        return std::nullopt;
-      }
+      if (!costs_.ram_pays(ids.size(), found->second.bytes)) return miss(true);
       Entry& entry = found->second;
       entry.priority = gdsf_priority(clock_, ++entry.frequency, entry.cost_seconds, entry.bytes);
       ++stats_.ram_hits;
@@ -29,27 +25,21 @@ std::optional<SpanHit> SpanCache::find(const SpanKey& key, std::span<const std::
   }
   if (!options_.read_disk) {
     const std::lock_guard lock(mutex_);
-    ++stats_.misses;
-    return std::nullopt;
+    return miss(false);
   }
   const std::filesystem::path path = span_file_path(store_.path(), key);
   std::error_code absent;
   const std::uint64_t size = std::filesystem::file_size(path, absent);
   if (!absent && !costs_.disk_pays(ids.size(), size)) {
     const std::lock_guard lock(mutex_);
-    ++stats_.misses;
-    ++stats_.passed_over;
-    return std::nullopt;
+    return miss(true);
   }
   const auto start = std::chrono::steady_clock::now();
   auto span = open_span_file(path, key, ids);
   const double milliseconds = std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count();
   if (span != nullptr) costs_.saw_disk(span->bytes.size(), milliseconds / 1e3);
   const std::lock_guard lock(mutex_);
-  if (span == nullptr) {
-    ++stats_.misses;
-    return std::nullopt;
-  }
+  if (span == nullptr) return miss(false);
   ++stats_.disk_hits;
   count_use(key);
   Entry entry;
@@ -61,6 +51,12 @@ std::optional<SpanHit> SpanCache::find(const SpanKey& key, std::span<const std::
   entry.cost_seconds = milliseconds / 1e3;
   keep_in_ram(key, std::move(entry));
   return SpanHit{std::move(span), SpanTier::kDisk, milliseconds};
+}
+
+std::nullopt_t SpanCache::miss(bool passed_over) {
+  ++stats_.misses;
+  if (passed_over) ++stats_.passed_over;
+  return std::nullopt;
 }
 
 void SpanCache::put(SpanPut put, const std::string& collection) {

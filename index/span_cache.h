@@ -74,7 +74,8 @@ class SpanCache {
     double cost_seconds = 0;
     double priority = 0;
   };
-  // Both with mutex_ held.
+  // All with mutex_ held.
+  std::nullopt_t miss(bool passed_over);
   void keep_in_ram(const SpanKey& key, Entry entry);
   void count_use(const SpanKey& key);
 

@@ -24,8 +24,4 @@ struct TokenAgreement {
   void add(std::span<const float> reference, std::span<const float> other, std::size_t vocab);
 };
 
-// Linear interpolation between the order statistics, as numpy's default; `share` in [0, 1]. 0 for no values.
-double quantile(std::vector<double> values, double share);
-double mean_of(std::span<const double> values);  // 0 for no values
-
 }  // namespace gritstone

@@ -1,6 +1,5 @@
 #include "pipelines/certificate.h"
 
-#include <cmath>
 #include <cstdio>
 
 #include "base/error.h"
@@ -89,25 +88,6 @@ Certificate certificate_from_json(std::string_view text) {
   } catch (const Error& error) {
     throw Error(ErrorCode::kDamagedData, std::string("a certificate cannot be read: ") + error.what());
   }
-}
-
-double upper_bound_95(std::size_t hits, std::size_t n) {
-  if (hits >= n) return 1.0;
-  // The rate at which so few hits would be seen in one of twenty runs: P(X <= hits) = 0.05, which falls in the rate.
-  const auto at_most = [&](double rate) {
-    double sum = 0, log_choose = 0;
-    for (std::size_t k = 0; k <= hits; ++k) {
-      if (k > 0) log_choose += std::log(static_cast<double>(n - k + 1)) - std::log(static_cast<double>(k));
-      sum += std::exp(log_choose + static_cast<double>(k) * std::log(rate) + static_cast<double>(n - k) * std::log1p(-rate));
-    }
-    return sum;
-  };
-  double low = 1e-12, high = 1.0 - 1e-12;
-  for (int i = 0; i < 100; ++i) {
-    const double middle = (low + high) / 2;
-    (at_most(middle) > 0.05 ? low : high) = middle;
-  }
-  return high;
 }
 
 std::string_view layout_name(PromptLayout layout) noexcept { return layout == PromptLayout::kQueryFirst ? "query-first" : "docs-first"; }

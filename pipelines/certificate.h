@@ -52,9 +52,6 @@ std::string certificate_to_json(const Certificate& certificate);
 // Throws Error(kDamagedData).
 Certificate certificate_from_json(std::string_view json);
 
-// Upper end of the one-sided 95 % interval of a rate of which `hits` of n were seen (Clopper and Pearson 1934); 1 for n = 0.
-double upper_bound_95(std::size_t hits, std::size_t n);
-
 CertificateSubject certificate_subject(const ModelParts& model, const ReusePolicy& policy, KvType span_type, PromptLayout layout);
 
 struct ResolvedReuse {

@@ -5,7 +5,7 @@
 #include <utility>
 
 #include "base/error.h"
-#include "pipelines/qa_metrics.h"
+#include "pipelines/certify.h"
 
 namespace gritstone {
 
@@ -65,7 +65,7 @@ std::optional<CertificateWatch::Check> CertificateWatch::check_one(Store& store,
   next.options.reuse = {ReuseKind::kExact};
   const AnswerResult reference = answer(*snapshot, with, model, next.question, next.options);
   if (!reused.trace || !reference.trace) return check;
-  check.changed = normalise_answer(reused.trace->text) != normalise_answer(reference.trace->text);
+  check.changed = !same_words(reused.trace->text, reference.trace->text);
   // Read, changed and written under the write lock, so that no check is lost and a certificate measured meanwhile is not overwritten.
   const auto job = store.begin_write();
   for (const std::string& body : store.certificates(snapshot->info().id)) {

@@ -5,6 +5,7 @@
 
 #include "base/error.h"
 #include "pipelines/answer_scoring.h"
+#include "pipelines/statistics.h"
 
 namespace gritstone {
 namespace {
@@ -27,6 +28,8 @@ std::string words_of(std::string_view text) {
 }
 
 }  // namespace
+
+bool same_words(std::string_view a, std::string_view b) { return words_of(a) == words_of(b); }
 
 std::vector<std::string> write_questions(const Snapshot& snapshot, const ModelParts& model, std::size_t count,
                                          const std::function<void(std::size_t done)>& on_progress, std::stop_token stop) {
@@ -89,7 +92,7 @@ Certificate certify(const Snapshot& snapshot, const Embedder* embedder, const Mo
     ask.reuse = options.policy;
     const AnswerResult reused = answer(snapshot, embedder, model, questions[i], ask);
     ++certificate.questions;
-    certificate.changed += words_of(reference.trace->text) == words_of(reused.trace->text) ? 0 : 1;
+    certificate.changed += same_words(reference.trace->text, reused.trace->text) ? 0 : 1;
     agreement.add(score_trace(model, snapshot.info(), *reference.trace, {ReuseKind::kExact}, ask),
                   score_trace(model, snapshot.info(), *reference.trace, options.policy, ask), model.config->vocab);
   }

@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <functional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "pipelines/answer.h"
@@ -26,6 +27,9 @@ struct CertifyOptions {
 // answer is scored under both, token by token. Questions that find nothing are left out.
 // Throws Error: kInvalidArgument (fewer than kCertifyAtLeast questions, a policy that changes nothing), kCancelled; as answer().
 Certificate certify(const Snapshot& snapshot, const Embedder* embedder, const ModelParts& model, const CertifyOptions& options);
+
+// What certificates count as the same answer, when they are made and when they are watched: case, punctuation and spacing aside.
+bool same_words(std::string_view a, std::string_view b);
 
 // Questions about passages spread over the collection, as the model writes them.
 std::vector<std::string> write_questions(const Snapshot& snapshot, const ModelParts& model, std::size_t count,

@@ -5,7 +5,7 @@
 #include <cmath>
 
 #include "base/error.h"
-#include "pipelines/answer_scoring.h"
+#include "pipelines/statistics.h"
 
 namespace gritstone {
 namespace {

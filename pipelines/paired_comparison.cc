@@ -8,9 +8,9 @@
 #include "base/checked_file.h"
 #include "base/error.h"
 #include "base/json.h"
-#include "pipelines/answer_scoring.h"
 #include "pipelines/json_lines.h"
 #include "pipelines/qa_run_file.h"
+#include "pipelines/statistics.h"
 
 namespace gritstone {
 namespace {

@@ -8,8 +8,6 @@
 #include <map>
 #include <optional>
 
-#include "pipelines/certificate.h"
-
 namespace gritstone {
 namespace {
 
@@ -117,7 +115,5 @@ AnswerScore score_answer(std::string_view answer, std::span<const std::string> g
   }
   return best;
 }
-
-double lower_bound_95(std::size_t hits, std::size_t n) { return n == 0 ? 0 : 1 - upper_bound_95(n - hits, n); }
 
 }  // namespace gritstone

@@ -23,7 +23,4 @@ struct AnswerScore {
 //   against  answers that would be wrong: a gold answer counts as contained only where none of them stands in front of it
 AnswerScore score_answer(std::string_view answer, std::span<const std::string> gold, std::span<const std::string> against = {});
 
-// Lower end of the one-sided 95 % interval of a rate of which `hits` of n were seen (Clopper and Pearson 1934); 0 for n = 0.
-double lower_bound_95(std::size_t hits, std::size_t n);
-
 }  // namespace gritstone

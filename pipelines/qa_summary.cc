@@ -1,9 +1,9 @@
 // The figures of an evaluation's rows.
 #include <map>
 
-#include "pipelines/answer_scoring.h"
 #include "pipelines/eval_qa.h"
 #include "pipelines/qa_metrics.h"
+#include "pipelines/statistics.h"
 
 namespace gritstone {
 namespace {

@@ -4,6 +4,7 @@
 #include <random>
 
 #include "pipelines/certificate_watch.h"
+#include "pipelines/statistics.h"
 #include "tests/base/expect_error.h"
 #include "tests/pipelines/tiny_collection.h"
 

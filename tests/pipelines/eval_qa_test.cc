@@ -6,6 +6,7 @@
 
 #include "pipelines/qa_metrics.h"
 #include "pipelines/qa_run_file.h"
+#include "pipelines/statistics.h"
 #include "tests/base/expect_error.h"
 #include "tests/pipelines/tiny_collection.h"
 

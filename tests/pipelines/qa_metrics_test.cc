@@ -6,6 +6,7 @@
 #include <fstream>
 
 #include "pipelines/qa_questions.h"
+#include "pipelines/statistics.h"
 #include "tests/base/expect_error.h"
 #include "tests/base/temp_directory.h"
 
