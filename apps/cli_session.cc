@@ -6,9 +6,13 @@
 
 #include "apps/terminal.h"
 #include "base/error.h"
+#include "model/cuda_devices.h"
 
 namespace gritstone {
 namespace {
+
+// Tokens of a step that fill a GPU; on a CPU a few hundred do.
+constexpr std::size_t kCudaBatchTokens = 2048;
 
 std::filesystem::path from_environment(const char* xdg, const char* below_home, const char* rest) {
   // The XDG specification says to ignore relative paths.
@@ -45,6 +49,8 @@ void CliSession::add_options(CLI::App& command, unsigned uses) {
         ->group(group)
         ->check(CLI::IsMember({"f32", "bf16", "int8"}))
         ->capture_default_str();
+    command.add_flag("--deterministic", options.deterministic, "CUDA: the same bits whatever else runs; slower (the CPU always is)")
+        ->group(group);
     command.add_option("--simd", options.simd, "Forces the kernels: scalar, avx2 or avx512")->group(group);
   }
   if ((uses & kCollection) == kCollection) {
@@ -78,13 +84,30 @@ const Tokenizer& CliSession::tokenizer() {
 }
 
 EngineOptions CliSession::engine_options() const {
-  if (options.device == "cuda") throw Error(ErrorCode::kInvalidArgument, "--device cuda: this build has no CUDA backend");
   EngineOptions engine;
   engine.threads = options.threads;
   engine.compute = options.compute == "f32" ? ComputeMode::kF32 : ComputeMode::kFast;
   engine.kv_type = kv_type_from_name(options.kv_type).value_or(KvType::kBF16);
   engine.simd = options.simd;
+  engine.deterministic = options.deterministic;
+  // What CUDA cannot do (parity arithmetic, other live KV types, forced CPU kernels) is for the CPU, unless CUDA is asked for by name.
+  const bool for_cuda = engine.compute == ComputeMode::kFast && engine.kv_type == KvType::kBF16 && engine.simd.empty();
+  if (options.device == "cuda" || (options.device == "auto" && for_cuda && !cuda_devices().devices.empty())) {
+    engine.device = Device::kCuda;
+    engine.max_batch_tokens = kCudaBatchTokens;
+  }
   return engine;
+}
+
+std::unique_ptr<Engine> CliSession::create_engine(EngineOptions engine_options) {
+  try {
+    return Engine::create(model(), engine_options);
+  } catch (const Error& error) {
+    if (options.device != "auto" || engine_options.device != Device::kCuda) throw;
+    note(std::string(error.what()) + "; using the CPU");
+    engine_options.device = Device::kCpu;
+    return Engine::create(model(), engine_options);
+  }
 }
 
 Engine& CliSession::engine() {
@@ -92,7 +115,7 @@ Engine& CliSession::engine() {
     const auto start = std::chrono::steady_clock::now();
     const ModelFile& file = model();
     tokenizer();  // a broken tokenizer is found before the weights are packed
-    engine_ = Engine::create(file, engine_options());
+    engine_ = create_engine(engine_options());
     const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
     detail("Loaded " + file.path().string() + " in " + human_seconds(seconds) + ": " + engine_->numerics_id() + ", " +
            std::to_string(engine_->threads()) + " threads");

@@ -27,6 +27,7 @@ struct CommonOptions {
   std::string store;  // empty: default_store_path()
   std::size_t threads = 0;
   std::string device = "auto";
+  bool deterministic = false;
   std::string compute = "fast";
   std::string kv_type = "bf16";
   std::string simd;
@@ -56,8 +57,10 @@ class CliSession {
   Engine& engine();
   // For pipelines: the weights are loaded, and the file hashed, only when they are asked for. Valid as long as the session.
   ModelParts model_parts();
-  // Engine options as the common options say. Throws Error(kInvalidArgument) for an unknown word or a device that this build lacks.
+  // Engine options as the common options say. `auto` is CUDA where a device is there and can do what the other options ask for.
   EngineOptions engine_options() const;
+  // Where `auto` chose CUDA and the model does not fit there (or the device fails), the CPU takes its place and a note says so.
+  std::unique_ptr<Engine> create_engine(EngineOptions engine_options);
   std::filesystem::path store_path() const;
   Store& store(Store::Mode mode);
   bool has_model() const noexcept { return !options.model.empty(); }

@@ -10,6 +10,7 @@
 #include "apps/terminal.h"
 #include "base/error.h"
 #include "base/thread_pool.h"
+#include "model/cuda_devices.h"
 #include "model/kernels/kernel_table.h"
 
 namespace gritstone {
@@ -37,6 +38,7 @@ struct Report {
   std::size_t cores = 0;
   std::uint64_t memory = 0, available = 0;
   std::string os;
+  CudaDevices cuda;
   std::string model_state, store_state;  // "ok", "none" or what is wrong
   std::uint64_t model_bytes = 0;
   std::string architecture;
@@ -59,6 +61,10 @@ void examine_machine(CliSession& session, Report& report) {
     report.problem(error.what(), exit_code(error.code()));
   }
   report.cores = available_cores();
+  report.cuda = cuda_devices();
+  if (session.options.device == "cuda" && report.cuda.devices.empty()) {
+    report.problem("no CUDA device: " + report.cuda.problem, exit_code(ErrorCode::kDevice));
+  }
   report.memory = proc_kib("MemTotal");
   report.available = proc_kib("MemAvailable");
   struct utsname name {};
@@ -110,6 +116,13 @@ void print_json(CliSession& session, const Report& report) {
       .field("isa", report.chosen_isa)
       .field("cores", report.cores);
   json.end_object();
+  json.begin_object("cuda").field("built_in", report.cuda.built_in).field("problem", report.cuda.problem).begin_array("devices");
+  for (const CudaDevice& device : report.cuda.devices) {
+    json.begin_object().field("name", device.name).field("compute_capability", format("%d.%d", device.major, device.minor));
+    json.field("memory", device.memory).field("free_memory", device.free_memory);
+    json.field("multiprocessors", static_cast<std::uint64_t>(device.multiprocessors)).end_object();
+  }
+  json.end_array().end_object();
   json.begin_object("memory").field("total", report.memory).field("available", report.available).end_object();
   json.begin_object("model").field("path", session.options.model).field("state", report.model_state).field("bytes", report.model_bytes);
   json.field("architecture", report.architecture).end_object();
@@ -124,6 +137,13 @@ void print_text(CliSession& session, const Report& report) {
   print_out("gritstone " GRITSTONE_VERSION ", compiled by g++ " __VERSION__ ", on " + report.os + "\n");
   print_out("CPU     " + report.cpu + ", " + std::to_string(report.cores) + " cores; kernels: " + report.chosen_isa + " (of " + isas +
             ")\n");
+  for (const CudaDevice& device : report.cuda.devices) {
+    print_out("GPU     " + device.name + format(", compute capability %d.%d, ", device.major, device.minor) + human_bytes(device.memory) +
+              ", " + human_bytes(device.free_memory) + " free\n");
+  }
+  if (report.cuda.devices.empty()) {
+    print_out("GPU     none" + (report.cuda.problem.empty() ? std::string() : ": " + report.cuda.problem) + "\n");
+  }
   print_out("Memory  " + human_bytes(report.memory) + ", " + human_bytes(report.available) + " available\n");
   if (report.model_state == "none") {
     print_out("Model   none named (use -m FILE or set GRITSTONE_MODEL)\n");

@@ -107,7 +107,7 @@ class Loader {
       engine_options.kv_slots = options_.kv_slots > 0 ? options_.kv_slots : contexts + kBulkKvSlots;
       engine_options.max_batch_tokens = options_.batch_tokens;
       engine_options.max_bulk_tokens = options_.bulk_tokens;
-      engine_ = Engine::create(file, engine_options);
+      engine_ = session_.create_engine(engine_options);
       parts.engine = [this]() -> Engine& { return *engine_; };
       // The first time this reads the whole file; every later call remembers it.
       const std::string hash = file.hash();

@@ -9,7 +9,7 @@ namespace gritstone {
 ActiveJob::ActiveJob(Job job_, JobLayout layout_, std::uint64_t order_)
     : job(std::move(job_)), layout(std::move(layout_)), order(order_), submitted(Clock::now()) {}
 
-void ActiveJob::admit(KvPool& pool, const SpanTransfer& transfer) {
+void ActiveJob::admit(KvPages& pool, Backend& backend) {
   const std::size_t pages = (layout.capacity + kKvBlock - 1) / kKvBlock;
   kv.pages = pool.allocate(pages);
   kv.positions.assign(pages * kKvBlock, 0);
@@ -26,9 +26,9 @@ void ActiveJob::admit(KvPool& pool, const SpanTransfer& transfer) {
   for (const TokenRun& r : layout.runs) place(r.slot, r.position, r.count, r.group);
   started = Clock::now();
   queued_seconds = std::chrono::duration<double>(started - submitted).count();
-  if (!job.context.empty()) transfer.load(kv, job.context);
+  if (!job.context.empty()) backend.load(kv, job.context);
   load_seconds = std::chrono::duration<double>(Clock::now() - started).count();
-  job.context.clear();  // the spans are copied; let their owner evict them
+  job.context.clear();  // the backend holds what it still needs; let the spans' owner evict them
 }
 
 void ActiveJob::plan(StepRows& step, std::size_t count) {

@@ -6,11 +6,11 @@
 #include <future>
 #include <vector>
 
+#include "model/backend.h"
 #include "model/job.h"
 #include "model/job_layout.h"
-#include "model/kv_pool.h"
+#include "model/kv_pages.h"
 #include "model/ops/step.h"
-#include "model/span_transfer.h"
 
 namespace gritstone {
 
@@ -40,8 +40,8 @@ class ActiveJob {
   // Bidirectional tokens see each other, so all of them must be in one step.
   bool splittable() const noexcept { return job.attention == Attention::kCausal; }
 
-  // Takes pages, loads the context's spans and sets every slot's position and group.
-  void admit(KvPool& pool, const SpanTransfer& transfer);
+  // Takes pages, has the context's spans loaded and sets every slot's position and group.
+  void admit(KvPages& pages, Backend& backend);
 
   // Appends the rows of the next `count` tokens to the step.
   void plan(StepRows& step, std::size_t count);

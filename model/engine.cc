@@ -7,10 +7,8 @@
 
 #include "base/error.h"
 #include "model/active_job.h"
+#include "model/backend.h"
 #include "model/job_layout.h"
-#include "model/kernels/kernel_table.h"
-#include "model/span_transfer.h"
-#include "model/transformer.h"
 
 namespace gritstone {
 namespace {
@@ -31,8 +29,20 @@ struct Slice {
 // Copies what jobs want out of a running step.
 class Collector : public StepObserver {
  public:
-  Collector(Transformer& transformer, const ModelConfig& config, const std::vector<Slice>& slices)
-      : transformer_(transformer), config_(config), slices_(slices) {}
+  Collector(const ModelConfig& config, const std::vector<Slice>& slices) : config_(config), slices_(slices) {}
+
+  bool wants_hidden(std::size_t layers) const override {
+    return any([&](const Wants& wants) { return std::count(wants.hidden_after.begin(), wants.hidden_after.end(), layers) > 0; });
+  }
+  bool wants_normed(std::size_t layers) const override {
+    return any([&](const Wants& wants) { return wants.normed_after == layers; });
+  }
+  bool wants_router(std::size_t) const override {
+    return any([](const Wants& wants) { return wants.router; });
+  }
+  bool wants_kv(std::size_t layer) const override {
+    return any([&](const Wants& wants) { return wants.kv_probe == layer; });
+  }
 
   void on_hidden(std::size_t layers, const float* x, std::size_t rows) override {
     for (const Slice& slice : slices_) {
@@ -44,11 +54,19 @@ class Collector : public StepObserver {
         if (job.job.wants.hidden_after[i] == layers)
           std::copy(from, from + size, job.output.hidden[i].begin() + static_cast<std::ptrdiff_t>(at));
       }
-      if (job.job.wants.normed_after == layers) transformer_.final_norm(from, slice.count, job.output.normed.data() + at);
     }
   }
 
-  void on_kv(std::size_t layer, const float* k, const float* v, std::size_t rows) override {
+  void on_normed(std::size_t layers, const float* x, std::size_t rows) override {
+    for (const Slice& slice : slices_) {
+      if (slice.row_begin >= rows) break;
+      ActiveJob& job = *slice.job;
+      if (job.job.wants.normed_after != layers) continue;
+      std::copy_n(x + slice.row_begin * config_.hidden, slice.count * config_.hidden, job.output.normed.data() + job.done * config_.hidden);
+    }
+  }
+
+  void on_kv(std::size_t layer, const float* k, const float* v, std::size_t stride, std::size_t rows) override {
     const std::size_t width = config_.kv_width();
     for (const Slice& slice : slices_) {
       if (slice.row_begin >= rows) break;
@@ -56,8 +74,8 @@ class Collector : public StepObserver {
       if (job.job.wants.kv_probe != layer) continue;
       for (std::size_t i = 0; i < slice.count; ++i) {
         float* to = job.output.probe.data() + (job.done + i) * 2 * width;
-        std::copy_n(k + (slice.row_begin + i) * width, width, to);
-        std::copy_n(v + (slice.row_begin + i) * width, width, to + width);
+        std::copy_n(k + (slice.row_begin + i) * stride, width, to);
+        std::copy_n(v + (slice.row_begin + i) * stride, width, to + width);
       }
     }
   }
@@ -74,27 +92,28 @@ class Collector : public StepObserver {
   }
 
  private:
-  Transformer& transformer_;
+  template <typename Wanted>
+  bool any(const Wanted& wanted) const {
+    return std::any_of(slices_.begin(), slices_.end(), [&](const Slice& slice) { return wanted(slice.job->job.wants); });
+  }
+
   const ModelConfig& config_;
   const std::vector<Slice>& slices_;
 };
 
-class CpuEngine : public Engine {
+class JobEngine : public Engine {
  public:
-  CpuEngine(const ModelFile& file, const EngineOptions& options)
+  JobEngine(const ModelFile& file, const EngineOptions& options, std::unique_ptr<Backend> backend)
       : config_(file.config()),
         options_(options),
-        kernels_(select_kernels(options.simd)),
-        threads_(options.threads),
-        weights_(file, options.compute, threads_),
-        pool_(config_, options.kv_type, options.kv_slots),
-        transfer_{*kernels_.vector, threads_, pool_, KvShape{config_.layers, config_.kv_heads, config_.head_dim}},
-        transformer_(config_, weights_, kernels_, threads_),
-        numerics_id_(std::string("cpu-") + std::string(kernels_.isa) + (options.compute == ComputeMode::kF32 ? "-f32-" : "-fast-") +
+        backend_(std::move(backend)),
+        pages_((options.kv_slots + kKvBlock - 1) / kKvBlock),
+        batch_tokens_(options.max_batch_tokens),
+        numerics_id_(backend_->name() + (options.compute == ComputeMode::kF32 ? "-f32-" : "-fast-") +
                      std::string(kv_type_name(options.kv_type)) + "-v" + kNumericsVersion),
         thread_([this] { loop(); }) {}
 
-  ~CpuEngine() override {
+  ~JobEngine() override {
     {
       std::lock_guard lock(mutex_);
       stopping_ = true;
@@ -106,13 +125,13 @@ class CpuEngine : public Engine {
   const ModelConfig& config() const noexcept override { return config_; }
   const EngineOptions& options() const noexcept override { return options_; }
   const std::string& numerics_id() const noexcept override { return numerics_id_; }
-  std::size_t threads() const noexcept override { return threads_.threads(); }
+  std::size_t threads() const noexcept override { return backend_->threads(); }
 
   std::future<JobOutput> submit(Job job) override {
     JobLayout layout;
     try {
       layout = validate_job(job, config_);
-      const std::size_t slots = pool_.pages() * kKvBlock;
+      const std::size_t slots = pages_.total() * kKvBlock;
       if (layout.capacity > slots) {
         throw Error(ErrorCode::kMemoryBudget,
                     "the job needs " + std::to_string(layout.capacity) + " KV slots, the pool has " + std::to_string(slots));
@@ -170,8 +189,13 @@ class CpuEngine : public Engine {
   }
 
   void fail(ActiveJob& job, const std::exception_ptr& error) {
-    pool_.release(job.kv.pages);
+    give_back(job);
     job.promise.set_exception(error);
+  }
+
+  void give_back(ActiveJob& job) {
+    backend_->release(job.kv);
+    pages_.release(job.kv.pages);
   }
 
   // Moves waiting jobs to the running ones while pages last, by priority and arrival. The first that does not fit stops admission, so
@@ -183,10 +207,10 @@ class CpuEngine : public Engine {
     std::size_t taken = 0;
     for (JobPtr& job : waiting_) {
       const std::size_t pages = (job->layout.capacity + kKvBlock - 1) / kKvBlock;
-      if (pages > pool_.free_pages()) break;
-      const bool leaves_room = pool_.free_pages() - pages >= pool_.pages() / 2;
+      if (pages > pages_.free()) break;
+      const bool leaves_room = pages_.free() - pages >= pages_.total() / 2;
       if (options_.max_bulk_tokens > 0 && job->priority() == Priority::kBulk && !leaves_room && !running_.empty()) break;
-      job->admit(pool_, transfer_);
+      job->admit(pages_, *backend_);
       job->begin_round(config_);
       running_.push_back(std::move(job));
       ++taken;
@@ -210,7 +234,7 @@ class CpuEngine : public Engine {
       return a->priority() != b->priority() ? a->priority() < b->priority() : a->order < b->order;
     });
     std::vector<Slice> slices;
-    std::size_t budget = options_.max_batch_tokens;
+    std::size_t budget = batch_tokens_;
     bool bulk_began = false;
     for (ActiveJob* job : order) {
       // Bulk jobs come last in the order, so from the first of them on its own budget counts.
@@ -249,32 +273,52 @@ class CpuEngine : public Engine {
       slice.row_begin = rows.size();
       slice.job->plan(rows, slice.count);
     }
-    Collector collector(transformer_, config_, slices);
-    transformer_.forward(rows, pool_, collector);
-    collect_logits(slices);
+    for (const Slice& slice : slices) {
+      for (const std::size_t row : slice.job->logit_rows(slice.count)) rows.logit_rows.push_back(slice.row_begin + row);
+    }
+    Collector collector(config_, slices);
+    std::span<const float> logits;
+    try {
+      logits = backend_->forward(rows, collector);
+    } catch (const Error& error) {
+      recover(error, slices);
+      return;
+    }
+    deal_out(logits, slices);
     const double seconds = std::chrono::duration<double>(Clock::now() - begin).count();
     for (const Slice& slice : slices) {
       slice.job->done += slice.count;
       slice.job->compute_seconds += seconds;
       if (slice.job->remaining() == 0) finish_round(*slice.job);
     }
+    drop_without_pages();
+  }
+
+  // After a step that the device could not do: with half the tokens it may fit; otherwise its jobs end with the error.
+  void recover(const Error& error, const std::vector<Slice>& slices) {
+    std::size_t rows = 0;
+    bool splittable = false;
+    for (const Slice& slice : slices) {
+      rows += slice.count;
+      splittable = splittable || (slice.job->splittable() && slice.count > 1) || slices.size() > 1;
+    }
+    if (error.code() == ErrorCode::kMemoryBudget && splittable && rows > 1) {
+      batch_tokens_ = std::max<std::size_t>(std::min(batch_tokens_, rows) / 2, 1);
+      return;
+    }
+    for (const Slice& slice : slices) fail(*slice.job, std::make_exception_ptr(error));
+    drop_without_pages();
+  }
+
+  void drop_without_pages() {
     std::erase_if(running_, [](const JobPtr& job) { return job->kv.pages.empty(); });
   }
 
-  void collect_logits(const std::vector<Slice>& slices) {
-    std::vector<std::size_t> rows;
+  void deal_out(std::span<const float> logits, const std::vector<Slice>& slices) const {
     for (const Slice& slice : slices) {
-      for (const std::size_t row : slice.job->logit_rows(slice.count)) rows.push_back(slice.row_begin + row);
-    }
-    if (rows.empty()) return;
-    std::vector<float>& all = logits_;
-    all.resize(rows.size() * config_.vocab);
-    transformer_.logits(rows, all.data());
-    auto from = all.begin();
-    for (const Slice& slice : slices) {
-      const auto size = static_cast<std::ptrdiff_t>(slice.job->logit_rows(slice.count).size() * config_.vocab);
-      slice.job->output.logits.insert(slice.job->output.logits.end(), from, from + size);
-      from += size;
+      const std::size_t size = slice.job->logit_rows(slice.count).size() * config_.vocab;
+      slice.job->output.logits.insert(slice.job->output.logits.end(), logits.begin(), logits.begin() + static_cast<std::ptrdiff_t>(size));
+      logits = logits.subspan(size);
     }
   }
 
@@ -295,9 +339,9 @@ class CpuEngine : public Engine {
         }
       }
       for (const SlotRange& range : job.layout.saved) {
-        job.output.kv.push_back(std::make_shared<const KvSpan>(transfer_.save(job.kv, range.slot, range.count, range.type)));
+        job.output.kv.push_back(std::make_shared<const KvSpan>(backend_->save(job.kv, range.slot, range.count, range.type)));
       }
-      pool_.release(job.kv.pages);
+      give_back(job);
       job.promise.set_value(std::move(job.output));
     } catch (...) {
       fail(job, std::current_exception());
@@ -316,15 +360,11 @@ class CpuEngine : public Engine {
 
   const ModelConfig config_;
   const EngineOptions options_;
-  const KernelTable kernels_;
-  ThreadPool threads_;
-  Weights weights_;
-  KvPool pool_;
-  const SpanTransfer transfer_;
-  Transformer transformer_;
+  const std::unique_ptr<Backend> backend_;
+  KvPages pages_;
+  std::size_t batch_tokens_;  // max_batch_tokens, or less once the device ran out of memory
   const std::string numerics_id_;
   Clock::time_point last_bulk_{};
-  std::vector<float> logits_;  // of the running step, before they are dealt out
 
   std::mutex mutex_;
   std::condition_variable wake_;
@@ -343,7 +383,8 @@ std::unique_ptr<Engine> Engine::create(const ModelFile& file, const EngineOption
     throw Error(ErrorCode::kInvalidArgument, "kv_slots and max_batch_tokens must be positive");
   if (options.kv_type == KvType::kInt4)
     throw Error(ErrorCode::kInvalidArgument, "int4 is a type of stored spans, not of the live KV cache");
-  return std::make_unique<CpuEngine>(file, options);
+  return std::make_unique<JobEngine>(file, options,
+                                     options.device == Device::kCuda ? make_cuda_backend(file, options) : make_cpu_backend(file, options));
 }
 
 }  // namespace gritstone

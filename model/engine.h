@@ -17,7 +17,10 @@ enum class ComputeMode : std::uint8_t {
   kFast,  // integer or bf16 kernels
 };
 
+enum class Device : std::uint8_t { kCpu, kCuda };
+
 struct EngineOptions {
+  Device device = Device::kCpu;
   std::size_t threads = 0;  // 0: all cores this process may use
   ComputeMode compute = ComputeMode::kFast;
   KvType kv_type = KvType::kBF16;
@@ -27,9 +30,13 @@ struct EngineOptions {
   // jobs get a quarter of it, and half of the KV pool stays free of them.
   std::size_t max_bulk_tokens = 0;
   std::string simd;  // "", "scalar", "avx2", "avx512": forces a kernel table
+  // CUDA only. The device memory that keeps spans that were loaded before, so that their next use copies nothing over the bus.
+  std::size_t device_span_bytes = std::size_t{1} << 30;
+  bool deterministic = false;  // CUDA only, slower: results do not depend on the other jobs, as on the CPU
 };
 
-// Thread-safe. Results of a job do not depend on the other jobs, the number of threads or how its prefill was split: same bits.
+// Thread-safe. On the CPU results of a job do not depend on the other jobs, the number of threads or how its prefill was split: same bits.
+// On CUDA that holds with `deterministic`; otherwise products of another shape round differently (docs/ARCHITECTURE.md).
 class Engine {
  public:
   // Loads and repacks the weights of `file` (which must outlive the engine). Throws Error: kModelRejected; kMemoryBudget; kInvalidArgument.

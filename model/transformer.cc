@@ -19,7 +19,7 @@ void Transformer::forward(const StepRows& step, const KvPool& pool, StepObserver
   hidden_ = x_.floats(step.size() * hidden);
   context_.pool().parallel_for(step.size(),
                                [&](std::size_t row, std::size_t) { weights_.embed(step.tokens[row], hidden_ + row * hidden); });
-  observer.on_hidden(0, hidden_, step.size());
+  observe_hidden(0, step.size(), observer);
   for (std::size_t index = 0; index < config_.layers; ++index) {
     if (step.projected(index) == 0) break;
     layer(step, pool, index, observer);
@@ -57,7 +57,7 @@ void Transformer::layer(const StepRows& step, const KvPool& pool, std::size_t in
   inputs.q_norm = config_.qk_norm ? w.q_norm.data() : nullptr;
   inputs.k_norm = config_.qk_norm ? w.k_norm.data() : nullptr;
   qkv_norm_rope_store(context_, inputs, step, q, k, v);
-  observer.on_kv(index, k, v, projected_rows);
+  if (observer.wants_kv(index)) observer.on_kv(index, k, v, kv_width, projected_rows);
   if (rows == 0) return;
   float* attended = attended_.floats(rows * q_width);
   attention(context_, inputs, step, q, attended);
@@ -70,21 +70,22 @@ void Transformer::layer(const StepRows& step, const KvPool& pool, std::size_t in
 
   const bool panels = wants_panels({&w.gate.front(), &w.up.front()});
   ffn_.run(context_, w, rows_.set(context_, norm_rows(w.ffn_norm, rows), rows, hidden, panels), hidden_, rows);
-  if (config_.experts > 0) observer.on_router(index, ffn_.router_probabilities(), rows);
-  observer.on_hidden(index + 1, hidden_, rows);
+  if (config_.experts > 0 && observer.wants_router(index)) observer.on_router(index, ffn_.router_probabilities(), rows);
+  observe_hidden(index + 1, rows, observer);
 }
 
-void Transformer::final_norm(const float* x, std::size_t n, float* out) {
-  const std::size_t hidden = config_.hidden;
-  for (std::size_t row = 0; row < n; ++row) {
-    context_.vector().rms_norm(x + row * hidden, weights_.output_norm().data(), config_.rms_norm_eps, out + row * hidden, hidden);
-  }
+void Transformer::observe_hidden(std::size_t layers, std::size_t rows, StepObserver& observer) {
+  if (observer.wants_hidden(layers)) observer.on_hidden(layers, hidden_, rows);
+  if (observer.wants_normed(layers)) observer.on_normed(layers, norm_rows(weights_.output_norm(), rows), rows);
 }
 
 void Transformer::logits(std::span<const std::size_t> rows, float* out) {
   const std::size_t hidden = config_.hidden;
   float* chosen = chosen_.floats(rows.size() * hidden);
-  for (std::size_t i = 0; i < rows.size(); ++i) final_norm(hidden_ + rows[i] * hidden, 1, chosen + i * hidden);
+  context_.pool().parallel_for(rows.size(), [&](std::size_t i, std::size_t) {
+    context_.vector().rms_norm(hidden_ + rows[i] * hidden, weights_.output_norm().data(), config_.rms_norm_eps, chosen + i * hidden,
+                               hidden);
+  });
   const Activations& normed = rows_.set(context_, chosen, rows.size(), hidden, wants_panels({&weights_.output()}));
   linear(context_, weights_.output(), normed, out, config_.vocab);
 }

@@ -6,7 +6,7 @@
 #include <span>
 #include <vector>
 
-#include "model/kv_pool.h"
+#include "model/kv_pages.h"
 #include "model/token.h"
 
 namespace gritstone {
@@ -27,6 +27,7 @@ struct StepRows {
   std::vector<std::size_t> slots;       // where the row's K and V go
   std::vector<std::size_t> visible;     // the row sees slots [0, visible) of its sequence
   std::vector<StepSequence> sequences;  // by descending depth (probes first), so that the rows of every layer are a prefix
+  std::vector<std::size_t> logit_rows;  // whose logits are wanted, ascending; they compute all layers
 
   std::size_t size() const noexcept { return tokens.size(); }
   // Rows that compute layer `layer`.

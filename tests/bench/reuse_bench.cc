@@ -2,7 +2,7 @@
 // Every round asks a new question over the same passages with every policy in turn, so that whatever else the machine does hits all alike.
 // Beside them, in the same rounds, the physical limits: one pass over the tokens that stay live, and copying at memory or disk speed.
 //
-//   reuse_bench MODEL.gguf [--threads 2] [--rounds 9] [--passages 5] [--tokens 256] [--question 32] [--span-type int8] [--json] --work DIR
+//   reuse_bench MODEL.gguf [--threads 2] [--rounds 9] [--passages 5] [--tokens 256] [--question 32] [--span-type int8] [--device cuda] [--json] --work DIR
 //
 // Prints a Markdown table, or with --json every sample. Random weights show speed, never quality.
 #include <fcntl.h>
@@ -33,7 +33,7 @@ using Clock = std::chrono::steady_clock;
 double ms_since(Clock::time_point start) { return std::chrono::duration<double, std::milli>(Clock::now() - start).count(); }
 
 struct Options {
-  std::string model, work, span_type = "int8";
+  std::string model, work, span_type = "int8", device = "cpu";
   std::size_t threads = 2, rounds = 9, passages = 5, tokens = 256, question = 32, head = 60, label = 8;
   bool json = false;
 };
@@ -55,6 +55,10 @@ class Bench {
     EngineOptions engine;
     engine.threads = options.threads;
     engine.kv_slots = 8192;
+    if (options.device == "cuda") {
+      engine.device = Device::kCuda;
+      engine.max_batch_tokens = 2048;
+    }
     engine_ = Engine::create(*file_, engine);
     parts_.config = &file_->config();
     parts_.tokenizer = tokenizer_.get();
@@ -294,6 +298,7 @@ int main(int argc, char** argv) {
   app.add_option("--tokens", options.tokens);
   app.add_option("--question", options.question);
   app.add_option("--span-type", options.span_type)->check(CLI::IsMember({"bf16", "int8", "int4"}));
+  app.add_option("--device", options.device)->check(CLI::IsMember({"cpu", "cuda"}));
   app.add_flag("--json", options.json, "Every sample instead of the table");
   app.add_option("--work", options.work, "Directory for the span files; emptied")->required();
   CLI11_PARSE(app, argc, argv);

@@ -1,0 +1,55 @@
+# Whether the CUDA backend is built: GRITSTONE_CUDA=ON|OFF, or AUTO: where a toolkit is found. Building needs no GPU.
+set(GRITSTONE_CUDA AUTO CACHE STRING "Build the CUDA backend: AUTO, ON or OFF")
+# Machine code for A100 and H100; what lies between and behind compiles the PTX at first use.
+set(GRITSTONE_CUDA_ARCHITECTURES "80;90" CACHE STRING "Compute capabilities to compile for")
+set(GRITSTONE_HAS_CUDA OFF)
+if(NOT GRITSTONE_CUDA STREQUAL "OFF")
+  find_package(CUDAToolkit QUIET)
+  if(CUDAToolkit_FOUND AND CUDAToolkit_NVCC_EXECUTABLE)
+    set(GRITSTONE_HAS_CUDA ON)
+  elseif(GRITSTONE_CUDA STREQUAL "ON")
+    message(FATAL_ERROR "GRITSTONE_CUDA=ON, but no CUDA Toolkit with nvcc was found")
+  endif()
+endif()
+message(STATUS "CUDA backend: ${GRITSTONE_HAS_CUDA}")
+
+# gritstone_cuda_kernels(): model/kernels/cuda/*.cu as a library, linked to gs_model. nvcc is called directly: CMake 3.25 knows no C++20 of
+# nvcc 13, and the C++ warning flags are not for it.
+function(gritstone_cuda_kernels)
+  set(flags -std=c++20 -O3 -ftz=true --expt-relaxed-constexpr -lineinfo -Xcompiler=-fPIC -I${PROJECT_SOURCE_DIR})
+  foreach(architecture ${GRITSTONE_CUDA_ARCHITECTURES})
+    list(APPEND flags "--generate-code=arch=compute_${architecture},code=[compute_${architecture},sm_${architecture}]")
+  endforeach()
+  file(GLOB kernels CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/model/kernels/cuda/*.cu)
+  set(objects)
+  foreach(kernel ${kernels})
+    get_filename_component(name ${kernel} NAME_WE)
+    set(object ${PROJECT_BINARY_DIR}/cuda/${name}.o)
+    add_custom_command(OUTPUT ${object}
+      COMMAND ${CUDAToolkit_NVCC_EXECUTABLE} ${flags} -MD -MT ${object} -MF ${object}.d -c ${kernel} -o ${object}
+      DEPENDS ${kernel} DEPFILE ${object}.d COMMENT "Building CUDA object ${name}.o" VERBATIM COMMAND_EXPAND_LISTS)
+    list(APPEND objects ${object})
+  endforeach()
+  file(MAKE_DIRECTORY ${PROJECT_BINARY_DIR}/cuda)
+  add_library(gs_cuda_kernels STATIC ${objects})
+  set_source_files_properties(${objects} PROPERTIES EXTERNAL_OBJECT ON GENERATED ON)
+  set_target_properties(gs_cuda_kernels PROPERTIES LINKER_LANGUAGE CXX)
+  target_link_libraries(gs_cuda_kernels INTERFACE gs_base CUDA::cudart_static)
+  # Private: who uses the engine needs no CUDA header.
+  target_link_libraries(gs_model PRIVATE gs_cuda_kernels CUDA::cudart_static CUDA::cublas)
+endfunction()
+
+# gritstone_cuda_tests(): tests/model/cuda against a real device; every test skips where there is none.
+function(gritstone_cuda_tests)
+  if(NOT GRITSTONE_HAS_CUDA)
+    return()
+  endif()
+  file(GLOB sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/tests/model/cuda/*_test.cc)
+  list(FILTER sources EXCLUDE REGEX "/emulation_test\\.cc$")
+  add_executable(test_cuda ${sources})
+  target_link_libraries(test_cuda PRIVATE gs_model gs_cuda_kernels CUDA::cudart_static CUDA::cublas gritstone_flags GTest::gtest_main GTest::gmock)
+  target_compile_definitions(test_cuda PRIVATE GRITSTONE_SOURCE_DIR="${PROJECT_SOURCE_DIR}")
+  add_dependencies(unit_tests test_cuda)
+  add_test(NAME cuda COMMAND test_cuda --gtest_brief=1)
+  set_tests_properties(cuda PROPERTIES LABELS unit TIMEOUT 900)
+endfunction()

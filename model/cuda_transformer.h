@@ -1,0 +1,88 @@
+// The forward pass on one GPU.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "model/backend.h"
+#include "model/cuda_spans.h"
+#include "model/cuda_step.h"
+#include "model/cuda_weights.h"
+#include "model/kernels/cuda/blas.h"
+#include "model/kernels/cuda/device.h"
+#include "model/kernels/cuda/ops.h"
+
+namespace gritstone {
+
+// Two ways through a layer: steps of at most kVecRows rows read every weight once at memory speed ("vec"), larger ones use the tensor
+// cores. A decode step of the first kind that nobody looks into is captured as a CUDA graph and replayed. Not thread-safe. Borrows
+// everything.
+class CudaTransformer {
+ public:
+  CudaTransformer(const ModelConfig& config, const CudaWeights& weights, const cuda::KvView& kv, CudaSpans& spans, cuda::Stream stream,
+                  bool deterministic);
+  ~CudaTransformer();
+  CudaTransformer(const CudaTransformer&) = delete;
+  CudaTransformer& operator=(const CudaTransformer&) = delete;
+
+  // As Backend::forward; returns when the step is done.
+  std::span<const float> forward(const StepRows& step, StepObserver& observer);
+
+ private:
+  // Activations of a step, carved out of one allocation.
+  struct Activations {
+    float *x = nullptr, *qkv = nullptr, *q = nullptr, *probe = nullptr, *normed_f32 = nullptr, *router = nullptr, *weights = nullptr;
+    float *attended_f32 = nullptr, *h_f32 = nullptr, *attention_workspace = nullptr, *logits = nullptr;
+    cuda::bf16 *normed = nullptr, *attended = nullptr, *h = nullptr, *y = nullptr, *keys = nullptr;
+    std::int32_t *chosen = nullptr, *sort_scratch = nullptr;
+    cuda::ExpertPairs pairs;
+  };
+  struct Sizes {
+    std::size_t rows = 0, vec_attention_rows = 0, key_blocks = 0, logit_rows = 0;
+  };
+
+  Activations carve(const Sizes& sizes, bool vec, std::uint8_t* memory, std::size_t& bytes) const;
+  void vec_forward(const StepRows& step, StepObserver* observer, const CudaStep& s, const Activations& a, bool grouped);
+  std::span<const float> matrix_forward(const StepRows& step, StepObserver& observer);
+  bool replay(const StepRows& step);
+  void capture(std::size_t rows, bool grouped, const StepRows& step);
+  void vec_layer(std::size_t layer, std::size_t projected, std::size_t rows, StepObserver* observer, const CudaStep& s,
+                 const Activations& a, bool grouped);
+  void matrix_layer(std::size_t layer, std::size_t projected, std::size_t rows, StepObserver& observer, const Activations& a);
+  void dense(const cuda::DeviceMatrix& w, const cuda::bf16* x, std::size_t rows, float* y, bool add);
+  void qkv_store(std::size_t layer, std::size_t projected, StepObserver* observer, const CudaStep& s, const Activations& a);
+  cuda::AttentionArguments attention_arguments(std::size_t layer, const Activations& a, bool grouped) const;
+  void observe_hidden(std::size_t layers, std::size_t rows, StepObserver* observer, const Activations& a);
+  void feed_forward(std::size_t layer, std::size_t rows, StepObserver& observer, const Activations& a);
+  std::span<const float> matrix_logits(const StepRows& step, const Activations& a);
+  std::uint32_t splits(std::size_t rows) const noexcept;
+  const float* to_host(const float* device, std::size_t count);
+  void wait(const char* what) const;
+
+  const ModelConfig& config_;
+  const CudaWeights& weights_;
+  const cuda::KvView kv_;
+  CudaSpans& spans_;
+  const cuda::Stream stream_;
+  const bool deterministic_;
+  cuda::Blas blas_;
+  cuda::DeviceBuffer rope_memory_;
+  cuda::RopeView rope_;
+
+  CudaStep matrix_step_;
+  cuda::DeviceBuffer matrix_memory_;
+  CudaStep vec_step_;
+  cuda::DeviceBuffer vec_memory_;
+  Activations vec_;
+  cuda::PinnedBuffer vec_logits_;  // [kVecRows, vocab]
+  cuda::PinnedBuffer host_;        // what observers see, and logits of larger steps
+  std::vector<float> many_logits_;
+  std::array<std::array<cudaGraphExec_t, 2>, cuda::kVecRows + 1> graphs_{};  // by rows and grouped
+  bool capture_works_ = true;
+};
+
+}  // namespace gritstone

@@ -1,0 +1,270 @@
+// Attention for many queries of a sequence on the tensor cores: FlashAttention-2 (Dao 2023) over the pages of the KV memory.
+#include <cmath>
+
+#include "base/error.h"
+#include "model/kernels/cuda/attention_lanes.cuh"
+#include "model/kernels/cuda/attention_marks.cuh"
+#include "model/kernels/cuda/device.h"
+#include "model/kernels/cuda/ops.h"
+#include "model/kernels/cuda/warp.cuh"
+
+namespace gritstone::cuda {
+namespace {
+
+constexpr int kWarps = 4;  // sixteen queries each
+constexpr int kThreads = kWarps * kWarp;
+constexpr std::uint32_t kSlots = kPageSlots;
+
+struct Work {
+  AttentionArguments arguments;
+  StepView step;
+  KvView kv;
+  const AttentionTile* tiles;
+  const bf16* keys;
+};
+
+// Shared memory of a block: two stages of K, V and the slots' groups, then a mark for every 64 slots. Rows are padded by 16 bytes so that
+// ldmatrix meets eight different bank groups.
+template <int kDim>
+struct Layout {
+  static constexpr std::uint32_t kRow = kDim * 2 + 16;
+  static constexpr std::uint32_t kValues = kSlots * kRow;
+  static constexpr std::uint32_t kGroups = 2 * kSlots * kRow;
+  static constexpr std::uint32_t kStage = kGroups + kSlots * 4;
+  static constexpr std::uint32_t kMarks = 2 * kStage;
+};
+
+// What a lane knows of its two queries, rows lane / 4 and lane / 4 + 8 of the warp's sixteen.
+struct Queries {
+  std::int32_t visible[2], group[2];
+};
+
+// Starts the copies of 64 slots. Slots that no query sees may hold anything: their V becomes zero, since 0 * NaN would reach the sums.
+template <int kDim>
+__device__ inline void fetch(const Work& work, const AttentionTile& tile, const std::uint32_t* pages, std::uint32_t block,
+                             std::uint32_t kv_head, unsigned char* stage) {
+  constexpr std::uint32_t kChunks = kDim / 8;  // of 16 bytes
+  const std::uint32_t page = pages[block];
+  const bf16* keys = work.keys + (static_cast<std::size_t>(tile.key_block + block) * work.kv.kv_heads + kv_head) * kSlots * kDim;
+  const bf16* values = work.kv.block(page, work.arguments.layer, true, kv_head);
+  const std::uint32_t slots = static_cast<std::uint32_t>(tile.visible) - block * kSlots;
+#pragma unroll
+  for (std::uint32_t i = 0; i < kSlots * kChunks / kThreads; ++i) {
+    // The second form is the first for any kChunks; the compiler cannot fold its constants.
+    constexpr bool kEven = kThreads % kChunks == 0;
+    const std::uint32_t chunk = threadIdx.x + i * kThreads;
+    const std::uint32_t row = kEven ? threadIdx.x / kChunks + i * (kThreads / kChunks) : chunk / kChunks;
+    unsigned char* to = stage + row * Layout<kDim>::kRow + (kEven ? threadIdx.x : chunk) % kChunks * 16;
+    copy_async(to, keys + threadIdx.x * 8 + i * kThreads * 8, true);
+    copy_async(to + Layout<kDim>::kValues, values + threadIdx.x * 8 + i * kThreads * 8, row < slots);
+  }
+  if (work.arguments.grouped && threadIdx.x < kSlots / 4) {
+    copy_async(stage + Layout<kDim>::kGroups + threadIdx.x * 16, work.kv.groups + page * kSlots + threadIdx.x * 4, true);
+  }
+  copy_async_commit();
+}
+
+// scores (base 2) += Q K^T of the warp's queries and 64 keys.
+template <int kDim>
+__device__ inline void multiply_keys(const std::uint32_t (&q)[kDim / 16][4], const unsigned char* keys, float (&scores)[8][4]) {
+  const std::uint32_t lane = threadIdx.x % kWarp;
+  const unsigned char* row = keys + (lane / 16 * 8 + lane % 8) * Layout<kDim>::kRow + lane / 8 % 2 * 16;
+  // Eight sums side by side: products of one sum wait for each other.
+#pragma unroll
+  for (int k = 0; k < kDim / 16; ++k) {
+#pragma unroll
+    for (int n = 0; n < 4; ++n) {
+      std::uint32_t b[4];
+      ldmatrix(b, row + n * 16 * Layout<kDim>::kRow + k * 32);
+      mma_bf16(scores[2 * n], q[k], {b[0], b[1]});
+      mma_bf16(scores[2 * n + 1], q[k], {b[2], b[3]});
+    }
+  }
+}
+
+// acc += weights V for 64 slots: the weights' accumulators are, packed, the left operand.
+template <int kDim>
+__device__ inline void multiply_values(const float (&weights)[8][4], const unsigned char* values, float (&acc)[kDim / 8][4]) {
+  const std::uint32_t lane = threadIdx.x % kWarp;
+  const unsigned char* row = values + lane % 16 * Layout<kDim>::kRow + lane / 16 * 16;
+#pragma unroll
+  for (int k = 0; k < 4; ++k) {
+    const float(&left)[4] = weights[2 * k], (&right)[4] = weights[2 * k + 1];
+    const std::uint32_t a[4] = {pack_bf16(left[0], left[1]), pack_bf16(left[2], left[3]), pack_bf16(right[0], right[1]),
+                                pack_bf16(right[2], right[3])};
+#pragma unroll
+    for (int n = 0; n < kDim / 16; ++n) {
+      std::uint32_t b[4];
+      ldmatrix_transposed(b, row + k * 16 * Layout<kDim>::kRow + n * 32);
+      mma_bf16(acc[2 * n], a, {b[0], b[1]});
+      mma_bf16(acc[2 * n + 1], a, {b[2], b[3]});
+    }
+  }
+}
+
+// Sets what the queries do not see to -inf. groups null: only `visible` counts.
+__device__ inline void hide(const Queries& queries, std::int32_t first_slot, const unsigned char* groups, float (&scores)[8][4]) {
+  const std::int32_t column = static_cast<std::int32_t>(threadIdx.x % 4) * 2;
+#pragma unroll
+  for (int n = 0; n < 8; ++n) {
+    int2 pair = make_int2(0, 0);
+    if (groups != nullptr) pair = *reinterpret_cast<const int2*>(groups + (n * 8 + column) * 4);
+#pragma unroll
+    for (int i = 0; i < 4; ++i) {
+      const bool seen =
+          (first_slot + n * 8 + column + i % 2 < queries.visible[i / 2]) & sees(queries.group[i / 2], i % 2 == 0 ? pair.x : pair.y);
+      scores[n][i] = seen ? scores[n][i] : -INFINITY;
+    }
+  }
+}
+
+// Scores become weights; what was summed before is scaled to the new largest score. `sum` is of the lane's columns only.
+template <int kDim>
+__device__ inline void weigh(float (&scores)[8][4], float (&top)[2], float (&sum)[2], float (&acc)[kDim / 8][4]) {
+#pragma unroll
+  for (int half = 0; half < 2; ++half) {
+    const int first = 2 * half, second = first + 1;
+    float next = top[half];
+#pragma unroll
+    for (int n = 0; n < 8; ++n) next = fmaxf(next, fmaxf(scores[n][first], scores[n][second]));
+    next = fmaxf(next, __shfl_xor_sync(kAllLanes, next, 1));
+    next = fmaxf(next, __shfl_xor_sync(kAllLanes, next, 2));
+    const float shift = shift_of(next), own = exp2f(top[half] - shift);
+    top[half] = next;
+    sum[half] *= own;
+#pragma unroll
+    for (int n = 0; n < 8; ++n) {
+      scores[n][first] = exp2f(scores[n][first] - shift);
+      scores[n][second] = exp2f(scores[n][second] - shift);
+      sum[half] += scores[n][first] + scores[n][second];
+    }
+#pragma unroll
+    for (int n = 0; n < kDim / 8; ++n) {
+      acc[n][first] *= own;
+      acc[n][second] *= own;
+    }
+  }
+}
+
+// Block (head, tile): 64 queries of a head, a warp sixteen. Tiles are taken from the last, which in causal prefill sees most, to the first.
+// The limit is shared memory: a warp reads all of K and V for its sixteen rows, 128 bytes a cycle make 470 TFLOP/s at most on an H100.
+template <int kDim>
+__global__ void __launch_bounds__(kThreads, 3) attend_tile(Work work) {
+  GS_DYNAMIC_SHARED(shared);
+  // A reference: its members are read again from the cache where they are used, since registers for three blocks a processor are short.
+  const AttentionTile& tile = work.tiles[gridDim.y - 1 - blockIdx.y];
+  const std::uint32_t head = blockIdx.x, kv_head = head / (work.arguments.heads / work.kv.kv_heads);
+  const std::uint32_t lane = threadIdx.x % kWarp, warp = threadIdx.x / kWarp;
+  const std::uint32_t blocks = (static_cast<std::uint32_t>(tile.visible) + kSlots - 1) / kSlots;
+  const std::uint32_t* pages = work.step.page_table + static_cast<std::size_t>(tile.sequence) * work.step.table_stride;
+  unsigned char* marks = shared + Layout<kDim>::kMarks;
+  const bool grouped = work.arguments.grouped;
+  if (grouped) {
+    mark_blocks<kWarps>(tile, work.step, work.kv, pages, blocks, marks);
+    __syncthreads();
+  }
+  const auto next_block = [&](std::uint32_t block) {
+    while (grouped && block < blocks && marks[block] == kHidden) ++block;
+    return block;
+  };
+  std::uint32_t block = next_block(0);
+  if (block < blocks) fetch<kDim>(work, tile, pages, block, kv_head, shared);
+
+  // Rows past the tile's are zero, see what makes no mask necessary, and are not written.
+  Queries queries;
+  std::uint32_t q[kDim / 16][4];
+#pragma unroll
+  for (int half = 0; half < 2; ++half) {
+    const std::int32_t row = static_cast<std::int32_t>(warp * 16 + lane / 4) + 8 * half;
+    const bool used = row < tile.rows;
+    queries.visible[half] = used ? work.step.visible[tile.row + row] : tile.visible;
+    queries.group[half] = used && grouped ? work.step.group[tile.row + row] : -1;
+    const float* from = work.arguments.q + (static_cast<std::size_t>(tile.row + row) * work.arguments.heads + head) * kDim + lane % 4 * 2;
+#pragma unroll
+    for (int i = 0; i < kDim / 8; ++i) {
+      const float2 x = used ? *reinterpret_cast<const float2*>(from + i * 8) : make_float2(0, 0);
+      q[i / 2][i % 2 * 2 + half] = pack_bf16(x.x * kLog2E, x.y * kLog2E);
+    }
+  }
+  const int least_visible = warp_least(min(queries.visible[0], queries.visible[1]));
+  const int most_visible = warp_most(max(queries.visible[0], queries.visible[1]));
+
+  float top[2] = {-INFINITY, -INFINITY}, sum[2] = {}, acc[kDim / 8][4] = {};
+  std::uint32_t stage = 0;
+  while (block < blocks) {
+    copy_async_wait<0>();
+    __syncthreads();  // the copies of all threads are there, and all are done with the other stage
+    const std::uint32_t following = next_block(block + 1);
+    if (following < blocks) fetch<kDim>(work, tile, pages, following, kv_head, shared + (stage ^ 1) * Layout<kDim>::kStage);
+    const unsigned char* here = shared + stage * Layout<kDim>::kStage;
+    const int first_slot = static_cast<int>(block * kSlots);
+    if (first_slot < most_visible) {
+      float scores[8][4] = {};
+      multiply_keys<kDim>(q, here, scores);
+      const bool mixed = grouped && marks[block] == kMixed;
+      if (mixed || first_slot + static_cast<int>(kSlots) > least_visible) {
+        hide(queries, first_slot, mixed ? here + Layout<kDim>::kGroups : nullptr, scores);
+      }
+      weigh<kDim>(scores, top, sum, acc);
+      multiply_values<kDim>(scores, here + Layout<kDim>::kValues, acc);
+    }
+    block = following;
+    stage ^= 1;
+  }
+
+#pragma unroll
+  for (int half = 0; half < 2; ++half) {
+    sum[half] += __shfl_xor_sync(kAllLanes, sum[half], 1);
+    sum[half] += __shfl_xor_sync(kAllLanes, sum[half], 2);
+    const float inverse = sum[half] > 0 ? 1 / sum[half] : 0.0f;
+    const std::int32_t row = static_cast<std::int32_t>(warp * 16 + lane / 4) + 8 * half;
+    if (row >= tile.rows) continue;
+    const std::size_t out = (static_cast<std::size_t>(tile.row + row) * work.arguments.heads + head) * kDim + lane % 4 * 2;
+#pragma unroll
+    for (int n = 0; n < kDim / 8; ++n) {
+      const float2 y = make_float2(acc[n][2 * half] * inverse, acc[n][2 * half + 1] * inverse);
+      if (work.arguments.out_f32 != nullptr) *reinterpret_cast<float2*>(work.arguments.out_f32 + out + n * 8) = y;
+      if (work.arguments.out_bf16 != nullptr) {
+        *reinterpret_cast<std::uint32_t*>(work.arguments.out_bf16 + out + n * 8) = pack_bf16(y.x, y.y);
+      }
+    }
+  }
+}
+
+template <int kDim>
+void launch_tiles(Stream stream, const Work& work, std::uint32_t tile_count) {
+  const std::size_t shared = Layout<kDim>::kMarks + (work.arguments.grouped ? work.step.table_stride : 0);
+  allow_shared_memory(attend_tile<kDim>, shared);
+  launch(attend_tile<kDim>, dim3(work.arguments.heads, tile_count), dim3(kThreads), shared, stream, work);
+}
+
+}  // namespace
+
+void attention_tiles(Stream stream, const AttentionArguments& arguments, const StepView& step, const AttentionTile* tiles,
+                     std::uint32_t tile_count, const KvView& kv, const bf16* keys) {
+  GS_CHECK(arguments.heads % kv.kv_heads == 0 && tile_count <= 65535);
+  if (tile_count == 0) return;
+  const Work work{arguments, step, kv, tiles, keys};
+  switch (kv.head_dim) {
+    case 16:
+      return launch_tiles<16>(stream, work, tile_count);
+    case 32:
+      return launch_tiles<32>(stream, work, tile_count);
+    case 48:
+      return launch_tiles<48>(stream, work, tile_count);
+    case 64:
+      return launch_tiles<64>(stream, work, tile_count);
+    case 80:
+      return launch_tiles<80>(stream, work, tile_count);
+    case 96:
+      return launch_tiles<96>(stream, work, tile_count);
+    case 112:
+      return launch_tiles<112>(stream, work, tile_count);
+    case 128:
+      return launch_tiles<128>(stream, work, tile_count);
+    default:
+      GS_CHECK(!"attention_tiles: head_dim is no multiple of 16 up to 128");
+  }
+}
+
+}  // namespace gritstone::cuda

@@ -1,0 +1,108 @@
+// What becomes of the sums of the tile kernel (gemm_tile.cuh). Lanes first trade values within their row of a fragment, so that each writes
+// eight bytes and a row gets whole sectors of 32.
+#pragma once
+
+#include "model/kernels/cuda/ops.h"
+#include "model/kernels/cuda/warp.cuh"
+
+namespace gritstone::cuda {
+
+enum class Epilogue : std::uint8_t { kF32, kBF16, kSwiGlu };
+
+// Rows of an output of `width` columns; a warp's part begins at its row and column. add: to what is there (f32 only).
+struct TileOutput {
+  void* y;
+  std::uint32_t width;
+  bool add;
+};
+
+__device__ inline float swiglu(float gate, float up) { return gate / (1.0f + __expf(-gate)) * up; }
+
+__device__ inline void write_pair(const TileOutput& out, std::size_t row, std::uint32_t column, float2 values) {
+  float* to = static_cast<float*>(out.y) + row * out.width + column;
+  if (out.width % 2 == 0) {
+    if (column >= out.width) return;
+    float2* pair = reinterpret_cast<float2*>(to);
+    if (out.add) {
+      const float2 before = *pair;
+      values = make_float2(before.x + values.x, before.y + values.y);
+    }
+    *pair = values;
+    return;
+  }
+  if (column < out.width) to[0] = out.add ? to[0] + values.x : values.x;
+  if (column + 1 < out.width) to[1] = out.add ? to[1] + values.y : values.y;
+}
+
+// Four bf16.
+__device__ inline void write_four(const TileOutput& out, std::size_t row, std::uint32_t column, uint2 words) {
+  bf16* to = static_cast<bf16*>(out.y) + row * out.width + column;
+  if (out.width % 4 == 0) {
+    if (column < out.width) *reinterpret_cast<uint2*>(to) = words;
+    return;
+  }
+  const float values[4] = {bf16_low(words.x), bf16_high(words.x), bf16_low(words.y), bf16_high(words.y)};
+#pragma unroll
+  for (int i = 0; i < 4; ++i) {
+    if (column + i < out.width) to[i] = __float2bfloat16_rn(values[i]);
+  }
+}
+
+// Lanes that differ in `bit` trade: each keeps one of its two values, the lower lane the first, and gets the other's of the same index.
+template <class T>
+__device__ T traded(T first, T second, unsigned bit) {
+  return __shfl_xor_sync(kAllLanes, (threadIdx.x & bit) != 0 ? first : second, bit);
+}
+
+// The warp's sums: sums[i][j] is the fragment of rows 16 i and columns 8 j on. Lane l has columns 2 (l % 4) and one more of rows l / 4 and
+// l / 4 + 8. Rows [row, row + rows) of the output are the tile's; `column` counts the sums', of which SwiGLU makes half as many.
+template <Epilogue kEpilogue, int kFragmentRows, int kFragmentColumns>
+__device__ void write_sums(const TileOutput& out, std::size_t row, std::int32_t rows, std::uint32_t column,
+                           const float (&sums)[kFragmentRows][kFragmentColumns][4]) {
+  const std::uint32_t lane = threadIdx.x % kWarp, quad = lane % 4;
+  const bool odd = (quad & 1) != 0, upper = (quad & 2) != 0;
+#pragma unroll
+  for (int i = 0; i < kFragmentRows; ++i) {
+#pragma unroll
+    for (int half = 0; half < 2; ++half) {
+      const std::int32_t r = static_cast<std::int32_t>(lane / 4) + 16 * i + 8 * half;
+      const bool valid = r < rows;
+      if constexpr (kEpilogue == Epilogue::kF32) {
+#pragma unroll
+        for (int j = 0; j < kFragmentColumns; ++j) {
+          const float2 values = make_float2(sums[i][j][2 * half], sums[i][j][2 * half + 1]);
+          if (valid) write_pair(out, row + r, column + j * 8 + quad * 2, values);
+        }
+      } else if constexpr (kEpilogue == Epilogue::kBF16) {
+        static_assert(kFragmentColumns % 2 == 0);
+#pragma unroll
+        for (int j = 0; j < kFragmentColumns; j += 2) {
+          const std::uint32_t first = pack_bf16(sums[i][j][2 * half], sums[i][j][2 * half + 1]);
+          const std::uint32_t second = pack_bf16(sums[i][j + 1][2 * half], sums[i][j + 1][2 * half + 1]);
+          const std::uint32_t other = traded(first, second, 1);
+          const uint2 words = odd ? make_uint2(other, second) : make_uint2(first, other);
+          if (valid) write_four(out, row + r, column + j * 8 + (odd ? 8 : 0) + (upper ? 4 : 0), words);
+        }
+      } else {
+        static_assert(kFragmentColumns % 4 == 0);
+#pragma unroll
+        for (int j = 0; j < kFragmentColumns; j += 4) {
+          std::uint32_t words[2];
+#pragma unroll
+          for (int k = 0; k < 2; ++k) {
+            const float* gate_up = sums[i][j + 2 * k];
+            const float* next = sums[i][j + 2 * k + 1];
+            const float first = swiglu(gate_up[2 * half], gate_up[2 * half + 1]), second = swiglu(next[2 * half], next[2 * half + 1]);
+            const float other = traded(first, second, 1);
+            words[k] = odd ? pack_bf16(other, second) : pack_bf16(first, other);
+          }
+          const std::uint32_t other = traded(words[0], words[1], 2);
+          const uint2 four = upper ? make_uint2(other, words[1]) : make_uint2(words[0], other);
+          if (valid) write_four(out, row + r, column / 2 + j * 4 + quad * 4, four);
+        }
+      }
+    }
+  }
+}
+
+}  // namespace gritstone::cuda

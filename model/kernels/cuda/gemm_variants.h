@@ -1,0 +1,14 @@
+// The tile shapes behind gemm and the experts' products (ops.h), for tests and measurements: each gives the same bits.
+#pragma once
+
+#include "model/kernels/cuda/ops.h"
+
+namespace gritstone::cuda {
+
+inline constexpr int kGemmVariants = 4;  // from few rows to many
+
+void gemm_variant(Stream stream, int variant, const DeviceMatrix& w, const bf16* x, std::uint32_t rows, float* y, bool add);
+void experts_gate_up_variant(Stream stream, int variant, const DeviceMatrix& gate_up, const bf16* x, const ExpertPairs& pairs, bf16* h);
+void experts_down_variant(Stream stream, int variant, const DeviceMatrix& down, const bf16* h, const ExpertPairs& pairs, bf16* y);
+
+}  // namespace gritstone::cuda

@@ -1,0 +1,163 @@
+// The weights' way into the shared memory of the tile kernel (gemm_tile.cuh). bf16 is copied in the background; integer codes are loaded
+// into registers some steps ahead and become bf16 when they are stored, so that the products see one format.
+#pragma once
+
+#include "model/kernels/cuda/ops.h"
+#include "model/kernels/cuda/warp.cuh"
+
+namespace gritstone::cuda {
+
+inline constexpr std::uint32_t kDepth = 64;           // columns of a step
+inline constexpr std::uint32_t kChunks = kDepth / 8;  // of 16 bytes in a step's row
+inline constexpr int kParts = 3;                      // a step's loads are issued in so many parts, between its products
+
+// Byte of a chunk in a stage: the eight rows that ldmatrix reads at once lie in different banks.
+__device__ inline std::uint32_t place_of(std::uint32_t row, std::uint32_t chunk) { return row * kDepth * 2 + ((chunk ^ (row % 8)) * 16); }
+
+// Whether item i of `count` is in a part.
+__device__ constexpr bool in_part(int i, int count, int part) { return i * kParts / count == part; }
+
+// Rows [output, output + Tile::kOutputs) of an expert's weights. What is read for rows past the last, any of the expert's values, makes
+// sums that are not stored. Integer formats: slot s of kAhead holds the codes of a step.
+template <class Tile, WeightFormat kFormat>
+class TileWeights {
+ public:
+  static constexpr int kAhead = kFormat == WeightFormat::kInt4 ? Tile::kInt4Ahead : Tile::kInt8Ahead;
+
+  __device__ TileWeights(const DeviceMatrix& w, std::uint32_t expert, std::uint32_t output)
+      : w_(w), next_((expert * w.rows + output + own_row()) * in_row() + own_unit()) {}
+
+  __device__ void copy(unsigned char*, std::uint32_t, int) const {}
+
+  // Steps are loaded in ascending order.
+  __device__ void load(std::uint32_t step, int slot) {
+#pragma unroll
+    for (int i = 0; i < kUnits; ++i) load_unit(step, slot, i);
+    next_ += kUnitsInRow;
+  }
+  // A part of: the slot's codes go to a stage, those of `step` into the slot.
+  __device__ void convert(unsigned char* stage, std::uint32_t step, int slot, int part) {
+#pragma unroll
+    for (int i = 0; i < kUnits; ++i) {
+      if (!in_part(i, kUnits, part)) continue;
+      store_unit(stage, own_row() + i * kRowsApart, ahead_[slot][i]);
+      load_unit(step, slot, i);
+    }
+    if (part == kParts - 1) next_ += kUnitsInRow;
+  }
+
+ private:
+  static constexpr bool kInt4 = kFormat == WeightFormat::kInt4;
+  static constexpr std::uint32_t kUnitColumns = kInt4 ? 32 : 16;  // whose codes are 16 bytes
+  static constexpr std::uint32_t kUnitsInRow = kDepth / kUnitColumns;
+  static constexpr std::uint32_t kRowsApart = Tile::kThreads / kUnitsInRow;
+  static constexpr int kUnits = Tile::kOutputs / kRowsApart;
+  static constexpr int kSixteens = kUnitColumns / 16;
+  static_assert(Tile::kOutputs % kRowsApart == 0);
+
+  // The thread's unit in every row of a step, its first row in the tile, units in a row of the matrix.
+  __device__ static std::uint32_t own_unit() { return threadIdx.x % kUnitsInRow; }
+  __device__ static std::uint32_t own_row() { return threadIdx.x / kUnitsInRow; }
+  __device__ std::uint32_t in_row() const { return w_.cols / kUnitColumns; }
+
+  struct Unit {
+    uint4 codes;
+    __half2 pairs[kSixteens];
+  };
+
+  __device__ void load_unit(std::uint32_t step, int slot, int i) {
+    Unit& unit = ahead_[slot][i];
+    unit.codes = make_uint4(0, 0, 0, 0);
+#pragma unroll
+    for (int s = 0; s < kSixteens; ++s) unit.pairs[s] = __half2half2(__ushort_as_half(0));
+    if (step * kUnitsInRow + own_unit() >= in_row()) return;
+    const std::uint32_t index = min(next_ + i * kRowsApart * in_row(), w_.experts * w_.rows * in_row() - 1);
+    unit.codes = __ldg(static_cast<const uint4*>(w_.values) + index);
+    const int pair_shift = w_.group == 32 ? 1 : 0;
+#pragma unroll
+    for (int s = 0; s < kSixteens; ++s) unit.pairs[s] = __ldg(w_.pairs + ((index * kSixteens + s) >> pair_shift));
+  }
+
+  // A code becomes f32 by one byte permutation: as the second highest byte of 128.0f it is 128 + code (below 128), as the third highest of
+  // 32768.0f, 32768 + code. What it got too much is taken off again: for int4 by the multiplication, where 128 scale is exact.
+  struct Line {
+    float scale, offset;
+
+    __device__ explicit Line(__half2 pair) : scale(__low2float(pair)), offset(__high2float(pair)) {
+      if constexpr (kInt4) offset = fmaf(-128.0f, scale, offset);
+    }
+    __device__ float value(std::uint32_t codes, int byte) const {
+      if constexpr (kInt4) {
+        return fmaf(__uint_as_float(__byte_perm(codes, 0x43000000u, 0x7044u | static_cast<unsigned>(byte) << 8)), scale, offset);
+      } else {  // codes got 128 added
+        const float code = __uint_as_float(__byte_perm(codes, 0x47000000u, 0x7404u | static_cast<unsigned>(byte) << 4)) - 32896.0f;
+        return fmaf(code, scale, offset);
+      }
+    }
+    // Eight columns: a byte each.
+    __device__ uint4 values(std::uint32_t first, std::uint32_t second) const {
+      return make_uint4(pack_bf16(value(first, 0), value(first, 1)), pack_bf16(value(first, 2), value(first, 3)),
+                        pack_bf16(value(second, 0), value(second, 1)), pack_bf16(value(second, 2), value(second, 3)));
+    }
+  };
+
+  __device__ void store_unit(unsigned char* stage, std::uint32_t row, const Unit& unit) const {
+    const auto store = [&](std::uint32_t chunk, const uint4& values) {
+      *reinterpret_cast<uint4*>(stage + place_of(row, own_unit() * (kUnitColumns / 8) + chunk)) = values;
+    };
+    const uint4& c = unit.codes;
+    if constexpr (kInt4) {
+      constexpr std::uint32_t kLow = 0x0F0F0F0Fu;
+      const Line low(unit.pairs[0]), high(unit.pairs[1]);
+      store(0, low.values(c.x & kLow, c.y & kLow));
+      store(1, low.values(c.z & kLow, c.w & kLow));
+      store(2, high.values(c.x >> 4 & kLow, c.y >> 4 & kLow));
+      store(3, high.values(c.z >> 4 & kLow, c.w >> 4 & kLow));
+    } else {
+      constexpr std::uint32_t kSigns = 0x80808080u;
+      const Line line(unit.pairs[0]);
+      store(0, line.values(c.x ^ kSigns, c.y ^ kSigns));
+      store(1, line.values(c.z ^ kSigns, c.w ^ kSigns));
+    }
+  }
+
+  const DeviceMatrix& w_;
+  std::uint32_t next_;  // the thread's first unit of the step that is loaded next
+  Unit ahead_[kAhead][kUnits];
+};
+
+template <class Tile>
+class TileWeights<Tile, WeightFormat::kBF16> {
+ public:
+  static constexpr int kAhead = 0;
+
+  __device__ TileWeights(const DeviceMatrix& w, std::uint32_t expert, std::uint32_t output)
+      : w_(w), next_((expert * w.rows + output + threadIdx.x / kChunks) * in_row() + threadIdx.x % kChunks) {}
+
+  // Starts a part of the copies of a step; steps come in ascending order.
+  __device__ void copy(unsigned char* stage, std::uint32_t step, int part) {
+    const bool valid = step * kChunks + threadIdx.x % kChunks < in_row();
+    unsigned char* to = stage + place_of(threadIdx.x / kChunks, threadIdx.x % kChunks);
+#pragma unroll
+    for (int i = 0; i < kCopies; ++i) {
+      if (!in_part(i, kCopies, part)) continue;
+      const std::uint32_t chunk = min(next_ + i * kRowsApart * in_row(), w_.experts * w_.rows * in_row() - 1);
+      copy_async(to + i * kRowsApart * kDepth * 2, static_cast<const uint4*>(w_.values) + chunk, valid);
+    }
+    if (part == kParts - 1) next_ += kChunks;
+  }
+  __device__ void load(std::uint32_t, int) const {}
+  __device__ void convert(unsigned char*, std::uint32_t, int, int) const {}
+
+ private:
+  static constexpr std::uint32_t kRowsApart = Tile::kThreads / kChunks;
+  static constexpr int kCopies = Tile::kOutputs / kRowsApart;
+  static_assert(Tile::kOutputs % kRowsApart == 0 && kRowsApart % 8 == 0);
+
+  __device__ std::uint32_t in_row() const { return w_.cols / 8; }
+
+  const DeviceMatrix& w_;
+  std::uint32_t next_;  // the thread's first chunk of the step that is copied next
+};
+
+}  // namespace gritstone::cuda

@@ -1,0 +1,18 @@
+// In place of model/cuda_*.cc where the build has no CUDA Toolkit.
+#include "base/error.h"
+#include "model/backend.h"
+#include "model/cuda_devices.h"
+
+namespace gritstone {
+
+CudaDevices cuda_devices() noexcept {
+  CudaDevices none;
+  none.problem = "this build has no CUDA backend";
+  return none;
+}
+
+std::unique_ptr<Backend> make_cuda_backend(const ModelFile&, const EngineOptions&) {
+  throw Error(ErrorCode::kInvalidArgument, "this build has no CUDA backend (configure with -DGRITSTONE_CUDA=ON)");
+}
+
+}  // namespace gritstone

@@ -1,0 +1,294 @@
+// The CUDA backend's speed on one GPU beside the limits of the same GPU, measured in the same run: memory bandwidth (a device-to-device
+// copy, bytes read and written) and bf16 matrix products (cuBLAS, 8192^3).
+//
+//   cuda_bench MODEL.gguf [--rounds 5] [--skip-search]
+//
+// Prints Markdown rows. Random weights show speed, never quality.
+#include <cuda_runtime.h>
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <chrono>
+#include <cstdio>
+#include <cstring>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "base/error.h"
+#include "model/affine_blocks.h"
+#include "model/engine.h"
+#include "model/kernels/cuda/blas.h"
+#include "model/kernels/cuda/device.h"
+#include "model/kernels/cuda/ops.h"
+#include "model/model_file.h"
+
+namespace gritstone {
+namespace {
+
+using cuda::check;
+using cuda::DeviceBuffer;
+using Clock = std::chrono::steady_clock;
+double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
+
+double median(std::vector<double> values) {
+  std::sort(values.begin(), values.end());
+  return values[values.size() / 2];
+}
+
+// Milliseconds of `work` on the default stream, the median of `rounds` after one warm-up.
+template <typename Work>
+double device_ms(std::size_t rounds, Work&& work) {
+  cudaEvent_t begin, end;
+  check(cudaEventCreate(&begin), "event");
+  check(cudaEventCreate(&end), "event");
+  work();
+  std::vector<double> times;
+  for (std::size_t i = 0; i < rounds; ++i) {
+    check(cudaEventRecord(begin, nullptr), "event");
+    work();
+    check(cudaEventRecord(end, nullptr), "event");
+    check(cudaEventSynchronize(end), "event");
+    float ms = 0;
+    check(cudaEventElapsedTime(&ms, begin, end), "event");
+    times.push_back(ms);
+  }
+  cudaEventDestroy(begin);
+  cudaEventDestroy(end);
+  return median(times);
+}
+
+// Random bf16 or f16 bits of values in (-2, 2): a block of 64 MiB, repeated.
+DeviceBuffer random_halves(std::size_t count, bool bf16) {
+  constexpr std::size_t kBlock = std::size_t{32} << 20;
+  std::mt19937_64 random(3);
+  std::vector<std::uint16_t> block(std::min(count, kBlock));
+  for (std::size_t i = 0; i < block.size(); i += 4) {
+    std::uint64_t bits = random();
+    for (std::size_t j = i; j < std::min(i + 4, block.size()); ++j, bits >>= 16) {
+      const float value = static_cast<float>(bits & 0xFFFF) / 16384.0f - 2.0f;
+      block[j] = bf16 ? f32_to_bf16(value) : f32_to_f16(value);
+    }
+  }
+  DeviceBuffer buffer(count * 2);
+  for (std::size_t done = 0; done < count; done += block.size()) {
+    check(cudaMemcpy(buffer.as<std::uint16_t>() + done, block.data(), std::min(block.size(), count - done) * 2, cudaMemcpyHostToDevice),
+          "fill");
+  }
+  return buffer;
+}
+
+struct Limits {
+  double bytes_per_second = 0;
+  double flops = 0;
+};
+
+Limits measure_limits() {
+  Limits limits;
+  {
+    constexpr std::size_t kBytes = std::size_t{4} << 30;
+    const DeviceBuffer from(kBytes), to(kBytes);
+    check(cudaMemset(from.data(), 1, kBytes), "fill");
+    const double ms =
+        device_ms(9, [&] { check(cudaMemcpyAsync(to.data(), from.data(), kBytes, cudaMemcpyDeviceToDevice, nullptr), "copy"); });
+    limits.bytes_per_second = 2.0 * kBytes / (ms * 1e-3);
+  }
+  constexpr std::size_t kN = 8192;
+  const DeviceBuffer a = random_halves(kN * kN, true), b = random_halves(kN * kN, true), c(kN * kN * 4);
+  cuda::Blas blas(nullptr);
+  cuda::DeviceMatrix w;
+  w.rows = w.cols = kN;
+  w.values = a.data();
+  const double ms = device_ms(9, [&] { blas.linear(w, b.as<cuda::bf16>(), kN, c.as<float>(), false); });
+  limits.flops = 2.0 * kN * kN * kN / (ms * 1e-3);
+  std::printf("| limit: memory, read + written | %.0f GB/s | |\n| limit: bf16 products | %.0f TFLOP/s | |\n", limits.bytes_per_second / 1e9,
+              limits.flops / 1e12);
+  return limits;
+}
+
+class Bench {
+ public:
+  Bench(const std::string& model, std::size_t rounds, const Limits& limits)
+      : file_(ModelFile::open(model)), rounds_(rounds), limits_(limits) {
+    const auto start = Clock::now();
+    EngineOptions options;
+    options.device = Device::kCuda;
+    options.max_batch_tokens = 4096;
+    options.kv_slots = 32768;
+    engine_ = Engine::create(*file_, options);
+    std::printf("| load | %.1f s | %s |\n", seconds_since(start), engine_->numerics_id().c_str());
+    const ModelConfig& c = file_->config();
+    const double kept = static_cast<double>(c.experts > 0 ? c.experts_used : 1);
+    const double matrix =
+        static_cast<double>(c.hidden * (2 * c.q_width() + 2 * c.kv_width())) + kept * 3.0 * static_cast<double>(c.hidden * c.ffn);
+    layer_flops_ = 2 * matrix * static_cast<double>(c.layers);
+  }
+
+  // Bytes of weights that one token reads.
+  double active_bytes() const {
+    const ModelConfig& c = file_->config();
+    const auto bytes = [&](const std::string& name, double share) {
+      const TensorRef* tensor = file_->find(name);
+      if (tensor == nullptr) return 0.0;
+      std::size_t elements = 1;
+      for (const std::size_t n : tensor->shape) elements *= n;
+      const auto affine = affine_format(tensor->type);
+      const double each = affine ? affine->bits / 8.0 + 4.0 / static_cast<double>(affine->group) : 2.0;
+      return static_cast<double>(elements) * each * share;
+    };
+    const double kept = c.experts > 0 ? static_cast<double>(c.experts_used) / static_cast<double>(c.experts) : 1.0;
+    double total = bytes(file_->find("output.weight") != nullptr ? "output.weight" : "token_embd.weight", 1);
+    for (std::size_t i = 0; i < c.layers; ++i) {
+      const std::string p = "blk." + std::to_string(i) + ".", s = c.experts > 0 ? "_exps.weight" : ".weight";
+      for (const char* name : {"attn_q.weight", "attn_k.weight", "attn_v.weight", "attn_output.weight"}) total += bytes(p + name, 1);
+      for (const char* name : {"ffn_gate", "ffn_up", "ffn_down"}) total += bytes(p + name + s, kept);
+      total += 2 * bytes(p + "ffn_gate_inp.weight", 1);  // f32
+    }
+    return total;
+  }
+
+  void decode(std::size_t batch, std::size_t prompt, std::size_t steps) {
+    std::vector<double> per_step;
+    for (std::size_t round = 0; round < rounds_; ++round) {
+      std::vector<std::future<JobOutput>> running;
+      std::vector<Clock::time_point> ends;
+      for (std::size_t b = 0; b < batch; ++b) {
+        Job job;
+        job.tokens = tokens(prompt);
+        job.wants.logits = Wants::Logits::kLast;
+        job.max_slots = prompt + steps + 1;
+        auto left = std::make_shared<std::size_t>(steps);
+        const bool first = b == 0;
+        job.next = [this, left, first, &ends](const JobOutput& output) -> std::optional<NextTokens> {
+          if (first) ends.push_back(Clock::now());
+          if ((*left)-- == 0) return std::nullopt;
+          // Greedy, so that the choice of the token is part of what is measured.
+          const auto best = std::max_element(output.logits.begin(), output.logits.end()) - output.logits.begin();
+          return NextTokens{{static_cast<TokenId>(best)}, std::nullopt, Wants::Logits::kLast};
+        };
+        running.push_back(engine_->submit(std::move(job)));
+      }
+      for (auto& future : running) future.get();
+      // Without the first steps: prompts of a batch enter one after the other, and a graph is captured.
+      const std::size_t skip = std::min<std::size_t>(8, ends.size() / 2);
+      per_step.push_back(std::chrono::duration<double>(ends.back() - ends[skip]).count() / static_cast<double>(ends.size() - 1 - skip));
+    }
+    const double ms = median(per_step) * 1e3;
+    std::printf("| decode, batch %zu, context %zu | %.3f ms a step, %.0f tokens/s |", batch, prompt, ms,
+                static_cast<double>(batch) / ms * 1e3);
+    if (batch == 1) {
+      const double limit = active_bytes() / limits_.bytes_per_second * 1e3;
+      std::printf(" %.2f GB active, %.3f ms at full bandwidth: %.0f %% |\n", active_bytes() / 1e9, limit, 100 * limit / ms);
+    } else {
+      std::printf(" |\n");
+    }
+    std::fflush(stdout);
+  }
+
+  void prefill(std::size_t count) {
+    std::vector<double> times;
+    for (std::size_t round = 0; round <= rounds_; ++round) {
+      Job job;
+      job.tokens = tokens(count);
+      job.wants.logits = Wants::Logits::kLast;
+      const auto start = Clock::now();
+      engine_->run(std::move(job));
+      if (round > 0) times.push_back(seconds_since(start));
+    }
+    const ModelConfig& c = file_->config();
+    const double n = static_cast<double>(count);
+    // Causal attention: two products over half of all pairs.
+    const double flops = layer_flops_ * n + 2.0 * n * n * static_cast<double>(c.q_width() * c.layers);
+    std::printf("| prefill, %zu tokens | %.2f ms, %.0f tokens/s | %.0f TFLOP/s: %.0f %% of the products' limit |\n", count,
+                median(times) * 1e3, n / median(times), flops / median(times) / 1e12, 100 * flops / median(times) / limits_.flops);
+    std::fflush(stdout);
+  }
+
+  void embed(std::size_t chunks, std::size_t length, Attention attention) {
+    std::vector<double> times;
+    for (std::size_t round = 0; round < rounds_; ++round) {
+      const auto start = Clock::now();
+      std::vector<std::future<JobOutput>> running;
+      for (std::size_t i = 0; i < chunks; ++i) {
+        Job job;
+        job.tokens = tokens(length);
+        job.attention = attention;
+        job.wants.normed_after = file_->config().layers;
+        job.priority = Priority::kBulk;
+        running.push_back(engine_->submit(std::move(job)));
+      }
+      for (auto& future : running) future.get();
+      times.push_back(seconds_since(start));
+    }
+    const double count = static_cast<double>(chunks * length);
+    std::printf("| embedding, %zu chunks of %zu, %s | %.0f tokens/s | %.0f TFLOP/s |\n", chunks, length,
+                attention == Attention::kCausal ? "causal" : "bidirectional", count / median(times),
+                layer_flops_ * count / median(times) / 1e12);
+    std::fflush(stdout);
+  }
+
+ private:
+  std::vector<TokenId> tokens(std::size_t count) {
+    std::vector<TokenId> ids(count);
+    for (TokenId& id : ids) id = static_cast<TokenId>(100 + random_() % (file_->config().vocab - 200));
+    return ids;
+  }
+
+  std::unique_ptr<ModelFile> file_;
+  const std::size_t rounds_;
+  const Limits limits_;
+  std::unique_ptr<Engine> engine_;
+  double layer_flops_ = 0;  // of the layers' matrices, a token
+  std::mt19937_64 random_{1};
+};
+
+void search(std::size_t rounds, const Limits& limits) {
+  constexpr std::size_t kVectors = 1'000'000;
+  constexpr std::uint32_t kDim = 2048, kTop = 10;
+  const DeviceBuffer vectors = random_halves(kVectors * kDim, false), queries = random_halves(64 * kDim, false);
+  cuda::Blas blas(nullptr);
+  for (const std::uint32_t batch : {1u, 8u, 64u}) {
+    const DeviceBuffer workspace(cuda::flat_search_workspace(kVectors, batch, kTop)), ids(batch * kTop * 8), scores(batch * kTop * 4);
+    const double ms = device_ms(rounds, [&] {
+      cuda::flat_search(nullptr, blas, vectors.as<__half>(), kVectors, kDim, queries.as<__half>(), batch, kTop, workspace.data(),
+                        ids.as<std::int64_t>(), scores.as<float>());
+    });
+    const double limit = 2.0 * kVectors * kDim / limits.bytes_per_second * 1e3;
+    std::printf("| search, 1,000,000 x 2048 f16, batch %u | %.2f ms, %.3f ms a query | vectors read once: %.2f ms, %.0f %% |\n", batch, ms,
+                ms / batch, limit, 100 * limit / ms);
+  }
+}
+
+}  // namespace
+}  // namespace gritstone
+
+int main(int argc, char** argv) {
+  std::string model;
+  std::size_t rounds = 5;
+  bool skip_search = false;
+  CLI::App app("Speed of the CUDA backend beside its limits");
+  app.add_option("MODEL", model)->required();
+  app.add_option("--rounds", rounds);
+  app.add_flag("--skip-search", skip_search);
+  CLI11_PARSE(app, argc, argv);
+  try {
+    using namespace gritstone;
+    std::printf("| what | measured | against the limit |\n| --- | --- | --- |\n");
+    const Limits limits = measure_limits();
+    {
+      Bench bench(model, rounds, limits);
+      bench.decode(1, 64, 128);
+      bench.decode(1, 1300, 64);
+      bench.decode(8, 64, 64);
+      bench.decode(64, 64, 64);
+      for (const std::size_t count : {32, 512, 1312, 4096}) bench.prefill(count);
+      bench.embed(64, 512, Attention::kBidirectional);
+      bench.embed(64, 512, Attention::kCausal);
+    }
+    if (!skip_search) search(rounds, limits);
+  } catch (const gritstone::Error& error) {
+    std::fprintf(stderr, "cuda_bench: %s\n", error.what());
+    return gritstone::exit_code(error.code());
+  }
+  return 0;
+}

@@ -1,0 +1,50 @@
+#!/usr/bin/env bash
+# What only a GPU can show, in stages; every figure of docs/results/cuda.md comes from here.
+#   tests/bench/cuda_check.sh [--build DIR] [--work DIR] STAGE...
+#     tests       the op and engine tests on the device
+#     sanitizer   compute-sanitizer (memcheck) over the same tests
+#     parity      transformers in bf16 on the same GPU (python3 with torch and transformers)
+#     agreement   teacher-forced choices against the CPU's f32 (SMOLLM2=FILE, TEXT=FILE)
+#     bf16 q4     speed of the synthetic OLMoE-1B-7B in bf16 and Q4_K
+#     peer        transformers' speed on the same GPU
+#     reuse       time to the first token under each reuse policy
+# Needs a build with -DGRITSTONE_CUDA=ON -DGRITSTONE_BENCH=ON. Models are made in the work directory (14 GB in bf16).
+set -uo pipefail
+cd "$(dirname "$0")/../.."
+build=build/cuda work=/tmp/gritstone-cuda
+while [[ $# -gt 0 ]]; do
+  case "$1" in
+    --build) build=$2; shift 2 ;;
+    --work) work=$2; shift 2 ;;
+    *) break ;;
+  esac
+done
+mkdir -p "$work"
+gritstone=$build/gritstone bench=$build/tests/bench tests=$build/tests/test_cuda
+status=0
+run() {
+  printf '\n$ %s\n' "$*"
+  local start=$SECONDS
+  "$@" || { status=1; echo "FAILED with $?"; }
+  echo "($((SECONDS - start)) s)"
+}
+synth() {  # TYPE
+  [[ -f $work/olmoe-$1.gguf ]] || run "$gritstone" model synth --like olmoe-1b-7b --type "$1" --routing zipf --seed 1 -q -o "$work/olmoe-$1.gguf"
+}
+for stage in "$@"; do
+  printf '\n== %s\n' "$stage"
+  case "$stage" in
+    tests) run "$gritstone" doctor; run "$tests" --gtest_brief=1 ;;
+    sanitizer) run compute-sanitizer --tool memcheck --error-exitcode 9 "$tests" --gtest_brief=1 --gtest_filter="${FILTER:-*}" ;;
+    parity) run python3 tests/reference/compare_cuda.py --gritstone "$gritstone" ;;
+    agreement) run "$bench/cuda_agreement_bench" "${SMOLLM2:?}" "${TEXT:?}" ;;
+    bf16) synth bf16; run "$bench/cuda_bench" "$work/olmoe-bf16.gguf" ;;
+    q4) synth q4_k; run "$bench/cuda_bench" "$work/olmoe-q4_k.gguf" --skip-search ;;
+    peer) run python3 tests/bench/transformers_olmoe.py ${PEER_OPTIONS:-} ;;
+    reuse)
+      synth "${REUSE_TYPE:-bf16}"
+      run "$bench/reuse_bench" "$work/olmoe-${REUSE_TYPE:-bf16}.gguf" --device cuda --threads "$(nproc)" --span-type bf16 --work "$work/reuse" ;;
+    *) echo "cuda_check.sh: unknown stage $stage" >&2; exit 1 ;;
+  esac
+done
+exit $status

@@ -1,0 +1,193 @@
+// attention_vec, rotate_keys and attention_tiles against attention in double precision.
+#include <gtest/gtest.h>
+
+#include <string>
+
+#include "tests/model/cuda/kv_scene.h"
+
+namespace gritstone::cuda {
+namespace {
+
+constexpr std::size_t kLayer = 1;
+
+struct AttentionCase {
+  std::uint32_t heads, kv_heads, dim;
+  bool grouped = false;
+  std::uint32_t splits = 1;
+  bool bidirectional = false;
+};
+
+std::string name_of(const testing::TestParamInfo<AttentionCase>& info) {
+  const AttentionCase& c = info.param;
+  return std::to_string(c.heads) + "_" + std::to_string(c.kv_heads) + "_" + std::to_string(c.dim) + (c.grouped ? "_grouped" : "") + "_" +
+         std::to_string(c.splits) + (c.bidirectional ? "_bidirectional" : "");
+}
+
+std::vector<float> queries_of(KvScene& scene, std::size_t rows, std::uint32_t heads) {
+  return random_values(rows * heads * scene.dim, 2 / std::sqrt(static_cast<float>(scene.dim)), scene.random);
+}
+
+AttentionArguments arguments_of(const AttentionCase& c, const DeviceScene& device, const DeviceArray<float>& q) {
+  AttentionArguments arguments;
+  arguments.q = q.data();
+  arguments.heads = c.heads;
+  arguments.layer = kLayer;
+  arguments.grouped = c.grouped;
+  arguments.rope = device.rope;
+  return arguments;
+}
+
+// Rows of `out` against the reference, each by itself; those not done are untouched.
+void expect_rows(const KvScene& scene, const AttentionCase& c, const std::vector<SceneRow>& rows, const std::vector<bool>& done,
+                 const std::vector<float>& q, const std::vector<float>& out, bool rounded, double tolerance) {
+  const std::size_t width = std::size_t{c.heads} * c.dim;
+  for (std::size_t r = 0; r < rows.size(); ++r) {
+    const std::vector<float> got(out.begin() + static_cast<std::ptrdiff_t>(r * width),
+                                 out.begin() + static_cast<std::ptrdiff_t>((r + 1) * width));
+    if (!done[r]) {
+      for (const float value : got) ASSERT_TRUE(std::isnan(value)) << "row " << r << " was written";
+      continue;
+    }
+    ASSERT_LT(distance(got, scene.attend(rows[r], q.data() + r * width, c.heads, kLayer, c.grouped, rounded)), tolerance)
+        << "row " << r << ", visible " << rows[r].visible << ", group " << rows[r].group;
+  }
+}
+
+std::vector<float> as_floats(const std::vector<std::uint16_t>& bits) {
+  std::vector<float> values;
+  for (const std::uint16_t x : bits) values.push_back(bf16_value(x));
+  return values;
+}
+
+class AttentionVecTest : public testing::TestWithParam<AttentionCase> {};
+
+TEST_P(AttentionVecTest, EqualsReference) {
+  GS_REQUIRE_DEVICE();
+  const AttentionCase c = GetParam();
+  KvScene scene(2, c.kv_heads, c.dim, {421, 64, 65, 1}, 11, c.grouped);
+  const std::vector<SceneRow> rows = {scene.row(3, 0, 1),         scene.row(0, 62, 63), scene.row(1, 63, 64),      scene.row(2, 64, 65),
+                                      scene.row(0, 420, 421),     scene.row(0, 0, 1),   scene.row(0, 300, 31),     scene.row(0, 299, 300),
+                                      scene.row(0, 50, 33, true), scene.row(2, 5, 65),  scene.row(0, 7, 421, true)};
+  const std::vector<std::int32_t> list = {4, 0, 1, 10, 2, 3, 6, 7, 8, 5};
+  std::vector<bool> done(rows.size());
+  for (const std::int32_t row : list) done[static_cast<std::size_t>(row)] = true;
+  const DeviceScene device(scene, rows);
+  const std::vector<float> q = queries_of(scene, rows.size(), c.heads);
+  const DeviceArray<float> q_device(q), out(q.size());
+  const DeviceArray<std::uint16_t> out_bf16(q.size());
+  const DeviceArray<std::int32_t> row_list(list);
+  const std::uint32_t count = static_cast<std::uint32_t>(list.size());
+  const DeviceArray<float> workspace(attention_vec_workspace(count, c.heads, c.dim, c.splits));
+  AttentionArguments arguments = arguments_of(c, device, q_device);
+  arguments.out_f32 = out.data();
+  arguments.out_bf16 = as_bf16(out_bf16);
+  attention_vec(nullptr, arguments, device.step, row_list.data(), count, c.splits, device.kv, workspace.data());
+  expect_rows(scene, c, rows, done, q, out.download(), false, 2e-6);
+  expect_rows(scene, c, rows, done, q, as_floats(out_bf16.download()), false, 4e-3);
+}
+
+INSTANTIATE_TEST_SUITE_P(Shapes, AttentionVecTest,
+                         testing::Values(AttentionCase{4, 4, 128, false, 3}, AttentionCase{3, 3, 128, true, 16},
+                                         AttentionCase{9, 3, 64, false, 2}, AttentionCase{9, 3, 64, true, 5},
+                                         AttentionCase{4, 1, 64, false, 1}, AttentionCase{4, 2, 128, false, 4},
+                                         AttentionCase{5, 1, 32, true, 3}, AttentionCase{4, 2, 16, false, 1},
+                                         AttentionCase{8, 1, 16, true, 40}, AttentionCase{2, 1, 256, false, 3},
+                                         AttentionCase{3, 3, 8, true, 2}, AttentionCase{2, 2, 80, false, 3},
+                                         AttentionCase{6, 2, 72, true, 2}, AttentionCase{7, 1, 24, false, 4}),
+                         name_of);
+
+// Blocks of several sequences, not in order.
+std::vector<KeyBlock> key_blocks(const KvScene& scene, const std::vector<std::int32_t>& sequences, std::vector<std::int32_t>& first_block) {
+  std::vector<KeyBlock> blocks;
+  first_block.assign(scene.lengths.size(), -1);
+  for (const std::int32_t s : sequences) {
+    first_block[static_cast<std::size_t>(s)] = static_cast<std::int32_t>(blocks.size());
+    const std::int32_t slots = static_cast<std::int32_t>(scene.lengths[static_cast<std::size_t>(s)]);
+    for (std::int32_t b = 0; b * 64 < slots; ++b) blocks.push_back({s, b, std::min(64, slots - b * 64)});
+  }
+  return blocks;
+}
+
+TEST(RotateKeys, EqualsScalarArithmetic) {
+  GS_REQUIRE_DEVICE();
+  for (const std::uint32_t dim : {16u, 48u, 64u, 128u}) {
+    const std::uint32_t kv_heads = dim == 16 ? 6 : 3;
+    const KvScene scene(2, kv_heads, dim, {130, 64, 1}, dim);
+    const DeviceScene device(scene, {scene.row(0, 0, 1)});
+    std::vector<std::int32_t> first_block;
+    const std::vector<KeyBlock> blocks = key_blocks(scene, {2, 0, 1}, first_block);
+    const DeviceArray<KeyBlock> list(blocks);
+    const DeviceArray<std::uint16_t> keys(blocks.size() * kv_heads * kPageSlots * dim);
+    rotate_keys(nullptr, list.data(), static_cast<std::uint32_t>(blocks.size()), device.step, device.kv, kLayer, device.rope,
+                as_bf16(keys));
+    const std::vector<float> got = as_floats(keys.download());
+    std::vector<double> expected;
+    for (const KeyBlock& block : blocks) {
+      for (std::size_t head = 0; head < kv_heads; ++head) {
+        for (std::int32_t i = 0; i < 64; ++i) {
+          std::vector<double> key(dim);
+          if (i < block.slots) {
+            key = scene.key(static_cast<std::size_t>(block.sequence), static_cast<std::size_t>(block.block * 64 + i), kLayer, head);
+          }
+          expected.insert(expected.end(), key.begin(), key.end());
+        }
+      }
+    }
+    EXPECT_LT(distance(got, expected), 3e-3) << dim;
+    for (std::size_t i = 0; i < got.size(); ++i) ASSERT_EQ(got[i] == 0, expected[i] == 0) << dim << ", " << i;
+  }
+}
+
+class AttentionTilesTest : public testing::TestWithParam<AttentionCase> {};
+
+TEST_P(AttentionTilesTest, EqualsReference) {
+  GS_REQUIRE_DEVICE();
+  const AttentionCase c = GetParam();
+  // Sequence 0: 84 rows after 216 slots that were there. 1: all rows. 2: one. 3: rows of a sequence that no tile is asked for.
+  KvScene scene(2, c.kv_heads, c.dim, {300, 150, 1, 3}, 5, c.grouped);
+  std::vector<SceneRow> rows;
+  std::vector<AttentionTile> tiles;
+  std::vector<std::int32_t> first_block;
+  const std::vector<KeyBlock> blocks = key_blocks(scene, {1, 2, 0}, first_block);
+  for (const std::int32_t sequence : {3, 0, 2, 1}) {
+    const std::int32_t length = static_cast<std::int32_t>(scene.lengths[static_cast<std::size_t>(sequence)]);
+    const std::int32_t begin = sequence == 0 ? 216 : 0, first_row = static_cast<std::int32_t>(rows.size());
+    for (std::int32_t slot = begin; slot < length; ++slot) {
+      rows.push_back(scene.row(sequence, slot, c.bidirectional ? length : slot + 1, c.grouped && slot % 11 == 10 && slot > 240));
+    }
+    const std::int32_t tile_rows = static_cast<std::int32_t>(kTileRows);
+    for (std::int32_t row = first_row; sequence != 3 && row < static_cast<std::int32_t>(rows.size()); row += tile_rows) {
+      const std::int32_t count = std::min(tile_rows, static_cast<std::int32_t>(rows.size()) - row);
+      tiles.push_back(
+          {sequence, row, count, rows[static_cast<std::size_t>(row + count - 1)].visible, first_block[static_cast<std::size_t>(sequence)]});
+    }
+  }
+  std::vector<bool> done(rows.size());
+  for (std::size_t r = 0; r < rows.size(); ++r) done[r] = rows[r].sequence != 3;
+  const DeviceScene device(scene, rows);
+  const std::vector<float> q = queries_of(scene, rows.size(), c.heads);
+  const DeviceArray<float> q_device(q), out(q.size());
+  const DeviceArray<std::uint16_t> out_bf16(q.size()), keys(blocks.size() * c.kv_heads * kPageSlots * c.dim);
+  const DeviceArray<KeyBlock> block_list(blocks);
+  const DeviceArray<AttentionTile> tile_list(tiles);
+  rotate_keys(nullptr, block_list.data(), static_cast<std::uint32_t>(blocks.size()), device.step, device.kv, kLayer, device.rope,
+              as_bf16(keys));
+  AttentionArguments arguments = arguments_of(c, device, q_device);
+  arguments.out_f32 = out.data();
+  arguments.out_bf16 = as_bf16(out_bf16);
+  attention_tiles(nullptr, arguments, device.step, tile_list.data(), static_cast<std::uint32_t>(tiles.size()), device.kv, as_bf16(keys));
+  // The weights are rounded to bf16.
+  expect_rows(scene, c, rows, done, q, out.download(), true, 3e-3);
+  expect_rows(scene, c, rows, done, q, as_floats(out_bf16.download()), true, 5e-3);
+}
+
+INSTANTIATE_TEST_SUITE_P(Shapes, AttentionTilesTest,
+                         testing::Values(AttentionCase{2, 2, 128}, AttentionCase{3, 1, 64}, AttentionCase{3, 1, 64, true},
+                                         AttentionCase{4, 2, 16}, AttentionCase{4, 2, 16, true, 1, true},
+                                         AttentionCase{2, 1, 32, false, 1, true}, AttentionCase{1, 1, 48}, AttentionCase{1, 1, 80},
+                                         AttentionCase{1, 1, 96, true, 1, true}, AttentionCase{1, 1, 112}, AttentionCase{2, 1, 128, true},
+                                         AttentionCase{1, 1, 128, false, 1, true}),
+                         name_of);
+
+}  // namespace
+}  // namespace gritstone::cuda

@@ -1,0 +1,67 @@
+// Runs a grid: blocks one after another, the threads of a block as fibers. A warp instruction is a meeting of its 32 lanes and
+// __syncthreads one of the block's live threads; a lane or warp runs on its own until its next meeting. What hardware would leave undefined
+// (lanes at different instructions, a lane that is gone) ends the process with a message that says who waits where.
+//
+// The order of lanes, warps and blocks differs from block to block, so that a missing barrier shows up as a wrong result. It can be fixed
+// with GRITSTONE_EMULATION_ORDER=forward|reverse|shuffled.
+#pragma once
+
+#include <cstddef>
+
+#include "emulated_types.h"
+
+namespace emulation {
+
+enum class Instruction {
+  kNone,
+  kSyncThreads,
+  kSyncWarp,
+  kShuffle,
+  kShuffleUp,
+  kShuffleDown,
+  kShuffleXor,
+  kBallot,
+  kMatch,
+  kReduce,
+  kMma,
+  kLoadMatrix,
+  kLoadMatrixTransposed,
+};
+
+// Where lanes leave values for each other. Valid until the lane's next meeting but one.
+struct Exchange {
+  alignas(16) unsigned char lanes[32][32];
+  // What a lane that is first to go on computes for all: the others may already change what it was computed from.
+  alignas(16) unsigned char result[1024];
+  bool combined = false;
+
+  template <class T>
+  const T& lane(unsigned index) const {
+    return *reinterpret_cast<const T*>(lanes[index]);
+  }
+};
+
+// In a thread of a kernel. Leaves `value` for the other lanes and waits until all have come.
+Exchange& meet_warp(Instruction instruction, unsigned mask, const void* value, std::size_t bytes, const char* file, int line);
+// Waits for the block; returns the number of threads that voted.
+int meet_block(bool vote, const char* file, int line);
+unsigned lane_index();
+
+// The product of the tiles whose fragments, a[4] and b[2] of mma.m16n8k16 in bf16, the lanes left.
+using TileProduct = float[16][8];
+const TileProduct& multiply_tiles(Exchange& met);
+
+unsigned char* dynamic_shared();
+
+// Copies of 16 bytes that are made only when the thread waits for them. source null: zeros.
+void queue_copy(void* to, const void* source);
+void commit_copies();
+void wait_for_copies(int groups_left);
+
+// Reports a mistake of the running thread and aborts.
+[[noreturn]] void fail(const char* message, const char* file, int line);
+
+// Calls body(context) once a thread.
+void run_grid(dim3 grid, dim3 block, std::size_t shared_bytes, void (*body)(const void*), const void* context);
+
+}  // namespace emulation

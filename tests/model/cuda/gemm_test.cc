@@ -1,0 +1,97 @@
+// The dense product of every format and tile shape against double sums, and its bits across shapes.
+#include <gtest/gtest.h>
+
+#include <bit>
+#include <cstdint>
+#include <vector>
+
+#include "model/kernels/cuda/gemm_variants.h"
+#include "model/kernels/cuda/ops.h"
+#include "tests/model/cuda/device_array.h"
+#include "tests/model/cuda/gemm_weights.h"
+
+namespace gritstone::cuda {
+namespace {
+
+class Gemm : public testing::TestWithParam<FormatCase> {
+ protected:
+  void SetUp() override { GS_REQUIRE_DEVICE(); }
+};
+
+std::vector<float> multiply(int variant, const TestWeights& weights, const DeviceArray<std::uint16_t>& x, std::uint32_t rows) {
+  DeviceArray<float> y(std::size_t{rows} * weights.view().rows);
+  gemm_variant(nullptr, variant, weights.view(), as_bf16(x), rows, y.data(), false);
+  return y.download();
+}
+
+void expect_products(const TestWeights& weights, const std::vector<float>& x, const std::vector<float>& before,
+                     const std::vector<float>& y) {
+  const std::size_t outputs = weights.view().rows, cols = weights.view().cols;
+  for (std::size_t i = 0; i < y.size(); ++i) {
+    const TestWeights::Product p = weights.product(0, i % outputs, x.data() + i / outputs * cols);
+    const double expected = p.sum + (before.empty() ? 0.0 : double{before[i]});
+    ASSERT_NEAR(y[i], expected, 1e-6 + p.error) << "row " << i / outputs << ", output " << i % outputs;
+  }
+}
+
+TEST_P(Gemm, EveryShapeMatchesDoubleSums) {
+  struct Shape {
+    std::uint32_t rows, outputs, cols;
+  };
+  const bool codes = GetParam().format != WeightFormat::kBF16;
+  const Shape shapes[] = {
+      {1, 32, 32}, {9, 97, 96}, {33, 300, 160}, {70, 130, 256}, {130, 259, codes ? 288u : 72u}, {20, 64, codes ? 32u : 8u}};
+  for (const Shape& s : shapes) {
+    const TestWeights weights(GetParam(), 1, s.outputs, s.cols, s.rows);
+    const std::vector<float> x = random_bf16(s.cols, std::size_t{s.rows} * s.cols);
+    const DeviceArray<std::uint16_t> device_x = upload_bf16(x);
+    for (int variant = 0; variant < kGemmVariants; ++variant) {
+      SCOPED_TRACE(testing::Message() << s.rows << " x " << s.outputs << " x " << s.cols << ", variant " << variant);
+      expect_products(weights, x, {}, multiply(variant, weights, device_x, s.rows));
+      if (HasFatalFailure()) return;
+    }
+  }
+}
+
+TEST_P(Gemm, AddsToWhatIsThere) {
+  for (const std::uint32_t outputs : {33u, 48u}) {
+    constexpr std::uint32_t kRows = 21, kCols = 96;
+    const TestWeights weights(GetParam(), 1, outputs, kCols, 5);
+    const std::vector<float> x = random_bf16(6, kRows * kCols), before = random_values(7, kRows * outputs);
+    const DeviceArray<std::uint16_t> device_x = upload_bf16(x);
+    DeviceArray<float> y(before);
+    gemm(nullptr, weights.view(), as_bf16(device_x), kRows, y.data(), true);
+    expect_products(weights, x, before, y.download());
+  }
+}
+
+TEST_P(Gemm, BitsDependOnNeitherShapeNorRows) {
+  constexpr std::uint32_t kRows = 140, kOutputs = 66, kCols = 224;
+  const TestWeights weights(GetParam(), 1, kOutputs, kCols, 8);
+  const DeviceArray<std::uint16_t> x = upload_bf16(random_bf16(9, kRows * kCols));
+  const std::vector<float> all = multiply(3, weights, x, kRows);
+  const auto expect_same = [&](const std::vector<float>& some) {
+    for (std::size_t i = 0; i < some.size(); ++i) {
+      ASSERT_EQ(std::bit_cast<std::uint32_t>(some[i]), std::bit_cast<std::uint32_t>(all[i])) << "at " << i;
+    }
+  };
+  for (int variant = 0; variant < kGemmVariants; ++variant) expect_same(multiply(variant, weights, x, kRows));
+  for (const std::uint32_t rows : {1u, 8u, 16u, 17u, 64u, 65u, 128u, 129u}) {
+    DeviceArray<float> y(rows * kOutputs);
+    gemm(nullptr, weights.view(), as_bf16(x), rows, y.data(), false);
+    expect_same(y.download());
+  }
+}
+
+TEST_P(Gemm, ManyColumnTiles) {
+  // More than a band of eight, with two row tiles.
+  constexpr std::uint32_t kRows = 18, kOutputs = 300, kCols = 64;
+  const TestWeights weights(GetParam(), 1, kOutputs, kCols, 10);
+  const std::vector<float> x = random_bf16(11, kRows * kCols);
+  expect_products(weights, x, {}, multiply(0, weights, upload_bf16(x), kRows));
+}
+
+INSTANTIATE_TEST_SUITE_P(Formats, Gemm, testing::ValuesIn(kGemmFormats), [](const auto& c) { return testing::PrintToString(c.param); });
+
+}  // namespace
+}  // namespace gritstone::cuda
