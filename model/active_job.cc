@@ -72,7 +72,11 @@ std::vector<std::size_t> ActiveJob::logit_rows(std::size_t count) const {
 
 void ActiveJob::begin_round(const ModelConfig& config) {
   const std::size_t tokens = job.tokens.size();
+  // Logits are a fifth of a megabyte a token: the memory of the last round serves again.
+  std::vector<float> logits = std::move(output.logits);
+  logits.clear();
   output = JobOutput{};
+  output.logits = std::move(logits);
   output.tokens = tokens;
   output.hidden.assign(job.wants.hidden_after.size(), std::vector<float>(tokens * config.hidden));
   if (job.wants.normed_after) output.normed.resize(tokens * config.hidden);

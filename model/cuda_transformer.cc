@@ -126,7 +126,7 @@ const float* CudaTransformer::to_host(const float* device, std::size_t count) {
 std::span<const float> CudaTransformer::forward(const StepRows& step, StepObserver& observer) {
   if (step.size() > cuda::kVecRows || deterministic_) return matrix_forward(step, observer);
   const std::span<const float> logits(vec_logits_.as<float>(), step.logit_rows.size() * config_.vocab);
-  if (replay(step)) return logits;
+  if (!looks_inside(observer) && replay(step)) return logits;
   vec_step_.fill(step);
   vec_step_.upload(stream_);
   vec_forward(step, &observer, vec_step_, vec_, vec_step_.grouped());
@@ -152,6 +152,14 @@ void CudaTransformer::vec_forward(const StepRows& step, StepObserver* observer, 
     if (step.projected(layer) > 0) vec_layer(layer, step.projected(layer), step.active(layer), observer, s, a, grouped);
   }
   if (loading) spans_.end();
+}
+
+bool CudaTransformer::looks_inside(const StepObserver& observer) const {
+  for (std::size_t layer = 0; layer <= config_.layers; ++layer) {
+    if (observer.wants_hidden(layer) || observer.wants_normed(layer) || observer.wants_router(layer) || observer.wants_kv(layer))
+      return true;
+  }
+  return false;
 }
 
 // A step of decoding: every row ends in logits and nobody looks inside. False if this is no such step.
@@ -332,7 +340,11 @@ void CudaTransformer::feed_forward(std::size_t layer, std::size_t rows, StepObse
   cuda::rms_norm(stream_, a.x, nullptr, u32(rows), u32(config_.hidden), w.ffn_norm, config_.rms_norm_eps, a.normed,
                  experts ? a.normed_f32 : nullptr);
   if (experts) {
-    cuda::linear_f32(stream_, w.router, a.normed_f32, u32(rows), a.router);
+    if (deterministic_) {
+      cuda::linear_f32(stream_, w.router, a.normed_f32, u32(rows), a.router);
+    } else {
+      blas_.linear(w.router, a.normed_f32, u32(rows), a.router);
+    }
     cuda::route(stream_, a.router, u32(rows), u32(config_.experts), used, config_.norm_topk_prob, a.chosen, a.weights);
     if (observer.wants_router(layer)) observer.on_router(layer, to_host(a.router, rows * config_.experts), rows);
   } else {

@@ -48,6 +48,7 @@ class CudaTransformer {
   Activations carve(const Sizes& sizes, bool vec, std::uint8_t* memory, std::size_t& bytes) const;
   void vec_forward(const StepRows& step, StepObserver* observer, const CudaStep& s, const Activations& a, bool grouped);
   std::span<const float> matrix_forward(const StepRows& step, StepObserver& observer);
+  bool looks_inside(const StepObserver& observer) const;
   bool replay(const StepRows& step);
   void capture(std::size_t rows, bool grouped, const StepRows& step);
   void vec_layer(std::size_t layer, std::size_t projected, std::size_t rows, StepObserver* observer, const CudaStep& s,

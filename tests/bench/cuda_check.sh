@@ -34,12 +34,12 @@ synth() {  # TYPE
 for stage in "$@"; do
   printf '\n== %s\n' "$stage"
   case "$stage" in
-    tests) run "$gritstone" doctor; run "$tests" --gtest_brief=1 ;;
+    tests) run "$tests" --gtest_brief=1 ;;
     sanitizer) run compute-sanitizer --tool memcheck --error-exitcode 9 "$tests" --gtest_brief=1 --gtest_filter="${FILTER:-*}" ;;
     parity) run python3 tests/reference/compare_cuda.py --gritstone "$gritstone" ;;
     agreement) run "$bench/cuda_agreement_bench" "${SMOLLM2:?}" "${TEXT:?}" ;;
-    bf16) synth bf16; run "$bench/cuda_bench" "$work/olmoe-bf16.gguf" ;;
-    q4) synth q4_k; run "$bench/cuda_bench" "$work/olmoe-q4_k.gguf" --skip-search ;;
+    bf16) run "$bench/cuda_bench" "$work/olmoe-bf16.gguf" --synth bf16 ;;
+    q4) run "$bench/cuda_bench" "$work/olmoe-q4_k.gguf" --synth q4_k --skip-search ;;
     peer) run python3 tests/bench/transformers_olmoe.py ${PEER_OPTIONS:-} ;;
     reuse)
       synth "${REUSE_TYPE:-bf16}"

@@ -16,6 +16,14 @@ constexpr int kThreads = kUnits * kSharers * kWarp;
 constexpr int kMostQueries = 4;
 constexpr std::uint32_t kPiece = 32;  // slots: splits are made of whole pieces
 
+constexpr int kCombineThreads = 64;
+constexpr std::uint32_t kMostSplits = 64;
+
+// The split that piece i is in where there are fewer pieces than splits: the first s with pieces * (s + 1) / splits == i + 1.
+__device__ inline std::uint32_t split_of_piece(std::uint32_t i, std::uint32_t pieces, std::uint32_t splits) {
+  return ((i + 1) * splits + pieces - 1) / pieces - 1;
+}
+
 struct Share {
   AttentionArguments arguments;
   StepView step;
@@ -44,6 +52,8 @@ __global__ void __launch_bounds__(kThreads, kQueries == 1 ? 2 : 1) attend_share(
   __shared__ __align__(16) float shared_acc[kUnits * kSharers][kQueries][16 * kLanes];
   __shared__ float2 shared_state[kUnits * kSharers][kQueries];
 
+  let_next_start();
+  wait_for_previous();
   const StepView& step = share.step;
   const KvView& kv = share.kv;
   const std::uint32_t lane = threadIdx.x % kWarp, warp = threadIdx.x / kWarp, sharer = warp % kSharers;
@@ -178,34 +188,49 @@ __global__ void __launch_bounds__(kThreads, kQueries == 1 ? 2 : 1) attend_share(
       sum += shared_state[w][query].y * factor;
       acc += shared_acc[w][query][d] * factor;
     }
+    if (begin >= end) continue;  // nobody reads an empty split
     const std::size_t out = (std::size_t{blockIdx.z} * share.arguments.heads + of_kv * per_kv + in_kv) * share.splits + blockIdx.x;
     share.sums[out * dim + d] = acc;
     if (d == 0) share.states[out] = make_float2(top, sum);
   }
 }
 
-// Block (head, row): the splits in order. An empty one has sums of zero and the largest score -inf. Latency is the cost: the loads of
-// several splits go out together.
-__global__ void combine_shares(Share share) {
-  const std::uint32_t dim = share.kv.head_dim, d = 4 * threadIdx.x;
-  if (d >= dim) return;
+// Block (head, row): the splits that are not empty, in order. Latency is the cost: a lane takes a split's weight, then all loads of the
+// sums are independent of each other.
+__global__ void __launch_bounds__(kCombineThreads) combine_shares(Share share) {
+  __shared__ float factors[kMostSplits];
+  let_next_start();
+  wait_for_previous();
+  const std::uint32_t dim = share.kv.head_dim, d = 4 * threadIdx.x, lane = threadIdx.x % kWarp;
+  const std::uint32_t row = static_cast<std::uint32_t>(share.row_list[blockIdx.y]);
+  const std::uint32_t pieces = (static_cast<std::uint32_t>(share.step.visible[row]) + kPiece - 1) / kPiece;
+  // With fewer pieces than splits every piece has a split to itself, and the others are empty wherever they lie.
   const std::size_t first = (std::size_t{blockIdx.y} * share.arguments.heads + blockIdx.x) * share.splits;
-  Softmax state;
-#pragma unroll 8
-  for (std::size_t split = first; split < first + share.splits; ++split) {
-    const float2 other = share.states[split];
-    const float4 x = *reinterpret_cast<const float4*>(share.sums + split * dim + d);
-    const float2 factors = state.join(other.x);
-    state.sum = state.sum * factors.x + other.y * factors.y;
-    state.acc[0] = state.acc[0] * factors.x + x.x * factors.y;
-    state.acc[1] = state.acc[1] * factors.x + x.y * factors.y;
-    state.acc[2] = state.acc[2] * factors.x + x.z * factors.y;
-    state.acc[3] = state.acc[3] * factors.x + x.w * factors.y;
+  const std::uint32_t used = min(pieces, share.splits);
+  const auto split_at = [&](std::uint32_t i) { return first + (pieces < share.splits ? split_of_piece(i, pieces, share.splits) : i); };
+  float top = -INFINITY, sum = 0;
+  for (std::uint32_t i = lane; i < used; i += kWarp) top = fmaxf(top, share.states[split_at(i)].x);
+  top = warp_max(top);
+  const float shift = shift_of(top);
+  for (std::uint32_t i = lane; i < used; i += kWarp) {
+    const float2 state = share.states[split_at(i)];
+    const float factor = exp2f(state.x - shift);
+    if (threadIdx.x < kWarp) factors[i] = factor;
+    sum += state.y * factor;
   }
-  const float inverse = state.sum > 0 ? 1 / state.sum : 0.0f;
-  const float4 y = make_float4(state.acc[0] * inverse, state.acc[1] * inverse, state.acc[2] * inverse, state.acc[3] * inverse);
-  const std::size_t row = static_cast<std::size_t>(share.row_list[blockIdx.y]);
-  const std::size_t out = (row * share.arguments.heads + blockIdx.x) * dim + d;
+  sum = warp_sum(sum);
+  __syncthreads();
+  if (d >= dim) return;
+  float4 acc = make_float4(0, 0, 0, 0);
+#pragma unroll 8
+  for (std::uint32_t i = 0; i < used; ++i) {
+    const float4 x = *reinterpret_cast<const float4*>(share.sums + split_at(i) * dim + d);
+    const float factor = factors[i];
+    acc.x += x.x * factor, acc.y += x.y * factor, acc.z += x.z * factor, acc.w += x.w * factor;
+  }
+  const float inverse = sum > 0 ? 1 / sum : 0.0f;
+  const float4 y = make_float4(acc.x * inverse, acc.y * inverse, acc.z * inverse, acc.w * inverse);
+  const std::size_t out = (std::size_t{row} * share.arguments.heads + blockIdx.x) * dim + d;
   if (share.arguments.out_f32 != nullptr) *reinterpret_cast<float4*>(share.arguments.out_f32 + out) = y;
   if (share.arguments.out_bf16 != nullptr) {
     *reinterpret_cast<uint2*>(share.arguments.out_bf16 + out) = make_uint2(pack_bf16(y.x, y.y), pack_bf16(y.z, y.w));
@@ -228,7 +253,8 @@ std::size_t attention_vec_workspace(std::uint32_t rows, std::uint32_t heads, std
 
 void attention_vec(Stream stream, const AttentionArguments& arguments, const StepView& step, const std::int32_t* row_list,
                    std::uint32_t rows, std::uint32_t splits, const KvView& kv, float* workspace) {
-  GS_CHECK(kv.head_dim % 8 == 0 && kv.head_dim <= 256 && arguments.heads % kv.kv_heads == 0 && splits > 0 && rows <= 65535);
+  GS_CHECK(kv.head_dim % 8 == 0 && kv.head_dim <= 256 && arguments.heads % kv.kv_heads == 0 && splits > 0 && splits <= kMostSplits &&
+           rows <= 65535);
   if (rows == 0) return;
   const std::uint32_t per_kv = arguments.heads / kv.kv_heads;
   const std::uint32_t units_per_kv = static_cast<std::uint32_t>(ceil_div(per_kv, kMostQueries));
@@ -243,8 +269,8 @@ void attention_vec(Stream stream, const AttentionArguments& arguments, const Ste
                       : kv.head_dim == 256 ? kernel_for<16, true>(queries)
                                            : kernel_for<16, false>(queries);
   const dim3 grid(splits, static_cast<unsigned>(ceil_div(kv.kv_heads * units_per_kv, kUnits)), rows);
-  launch(kernel, grid, dim3(kThreads), 0, stream, share);
-  launch(combine_shares, dim3(arguments.heads, rows), dim3(64), 0, stream, share);
+  launch_overlapped(kernel, grid, dim3(kThreads), 0, stream, share);
+  launch_overlapped(combine_shares, dim3(arguments.heads, rows), dim3(kCombineThreads), 0, stream, share);
 }
 
 }  // namespace gritstone::cuda

@@ -38,6 +38,16 @@ void Blas::linear(const DeviceMatrix& w, const bf16* x, std::uint32_t rows, floa
       "matrix product");
 }
 
+void Blas::linear(const DeviceMatrix& w, const float* x, std::uint32_t rows, float* y) {
+  GS_CHECK(w.format == WeightFormat::kF32 && w.experts == 1);
+  const float alpha = 1.0f, beta = 0.0f;
+  const int outputs = static_cast<int>(w.rows), columns = static_cast<int>(w.cols);
+  check_blas(cublasGemmEx(static_cast<cublasHandle_t>(handle_), CUBLAS_OP_T, CUBLAS_OP_N, outputs, static_cast<int>(rows), columns, &alpha,
+                          w.values, CUDA_R_32F, columns, x, CUDA_R_32F, columns, &beta, y, CUDA_R_32F, outputs, CUBLAS_COMPUTE_32F_PEDANTIC,
+                          CUBLAS_GEMM_DEFAULT),
+             "matrix product");
+}
+
 void Blas::inner_products(const __half* w, std::size_t rows, std::uint32_t cols, const __half* q, std::uint32_t queries, float* y,
                           std::size_t stride) {
   const float alpha = 1.0f, beta = 0.0f;

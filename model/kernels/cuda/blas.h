@@ -16,8 +16,9 @@ class Blas {
   Blas(const Blas&) = delete;
   Blas& operator=(const Blas&) = delete;
 
-  // y [rows, w.rows] (+)= x W^T with f32 sums. w is bf16 and one expert.
+  // y [rows, w.rows] (+)= x W^T with f32 sums. w is bf16 (or f32 in the second form: f32 throughout) and one expert.
   void linear(const DeviceMatrix& w, const bf16* x, std::uint32_t rows, float* y, bool add);
+  void linear(const DeviceMatrix& w, const float* x, std::uint32_t rows, float* y);
 
   // y [queries, rows] = q W^T for f16 w [rows, cols] and q [queries, cols], f32 sums. y's rows are `stride` floats apart.
   void inner_products(const __half* w, std::size_t rows, std::uint32_t cols, const __half* q, std::uint32_t queries, float* y,

@@ -20,8 +20,11 @@ inline void check(cudaError_t status, const char* what) {
               std::string("CUDA: ") + what + ": " + cudaGetErrorString(status));
 }
 
+// Dynamic shared memory that a kernel may have without allow_shared_memory.
+inline constexpr std::size_t kFreeShared = std::size_t{48} << 10;
+
 // Queues kernel<<<grid, block, shared, stream>>>(args...), converting the arguments to the kernel's parameter types. Kernels with more than
-// 48 KiB of dynamic shared memory must be given to allow_shared_memory first.
+// kFreeShared of dynamic shared memory must be given to allow_shared_memory first.
 template <typename... Parameters, typename... Arguments>
 void launch(void (*kernel)(Parameters...), dim3 grid, dim3 block, std::size_t shared, cudaStream_t stream, Arguments&&... arguments) {
   static_assert(sizeof...(Parameters) == sizeof...(Arguments));
@@ -37,6 +40,38 @@ template <typename Kernel>
 void allow_shared_memory(Kernel* kernel, std::size_t bytes) {
   check(cudaFuncSetAttribute(reinterpret_cast<const void*>(kernel), cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(bytes)),
         "dynamic shared memory");
+}
+
+inline const cudaDeviceProp& device_properties() {
+  static const cudaDeviceProp properties = [] {
+    int device = 0;
+    cudaDeviceProp found{};
+    check(cudaGetDevice(&device), "the current device");
+    check(cudaGetDeviceProperties(&found, device), "properties of the device");
+    return found;
+  }();
+  return properties;
+}
+
+// As launch(), but the kernel may start while the one before it still runs, so that a step of decoding, a hundred kernels of a few
+// microseconds, does not wait for every launch. REQUIRES: the kernel calls wait_for_previous() (warp.cuh) before it reads or writes
+// anything that a kernel writes.
+template <typename... Parameters, typename... Arguments>
+void launch_overlapped(void (*kernel)(Parameters...), dim3 grid, dim3 block, std::size_t shared, cudaStream_t stream,
+                       Arguments&&... arguments) {
+  static_assert(sizeof...(Parameters) == sizeof...(Arguments));
+  if (shared > kFreeShared) allow_shared_memory(kernel, shared);
+  cudaLaunchAttribute attribute;
+  attribute.id = cudaLaunchAttributeProgrammaticStreamSerialization;
+  attribute.val.programmaticStreamSerializationAllowed = 1;
+  cudaLaunchConfig_t config = {};
+  config.gridDim = grid;
+  config.blockDim = block;
+  config.dynamicSmemBytes = shared;
+  config.stream = stream;
+  config.attrs = &attribute;
+  config.numAttrs = device_properties().major >= 9 ? 1 : 0;  // it came with Hopper
+  check(cudaLaunchKernelEx(&config, kernel, static_cast<Parameters>(std::forward<Arguments>(arguments))...), "launch of a kernel");
 }
 
 // Owns device memory. Move-only; empty after a move.

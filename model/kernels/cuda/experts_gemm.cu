@@ -14,7 +14,7 @@ namespace {
 using Rows16 = Tile<16, 128, 16, 32, 3, 4, 3, 3, 2>;
 using Rows32 = Tile<32, 128, 32, 32, 3, 3, 3, 2, 2>;
 using Rows64 = Tile<64, 128, 32, 64, 3, 3, 2, 2, 1>;
-using Wide = Tile<128, 256, 64, 64, 4, 1, 1, 1, 1>;
+using Wide = Tile<128, 256, 64, 64, 3, 1, 1, 1, 1>;
 
 template <class Shape, Epilogue kEpilogue>
 void run(Stream stream, GemmWork work) {
@@ -27,7 +27,7 @@ void run(Stream stream, GemmWork work) {
 // By the pairs of an expert on average. Few rows: the weights' bytes are the cost, which no shape changes, and small tiles waste less.
 int choose_variant(const ExpertPairs& pairs, std::uint32_t experts) {
   const std::uint32_t average = pairs.pairs / experts;
-  return average <= 8 ? 0 : average <= 24 ? 1 : average <= 80 ? 2 : 3;
+  return average <= 8 ? 0 : average <= 24 ? 1 : average <= 80 || !tile_fits<Wide>() ? 2 : 3;
 }
 
 template <Epilogue kEpilogue>

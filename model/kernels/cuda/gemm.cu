@@ -15,7 +15,7 @@ namespace {
 using Rows16 = Tile<16, 32, 16, 16, 10, 3, 3, 8, 4>;
 using Rows64 = Tile<64, 64, 32, 32, 4, 3, 3, 2, 2>;
 using Rows128 = Tile<128, 128, 64, 64, 3, 2, 2, 1, 1>;
-using Wide = Tile<128, 256, 64, 64, 4, 1, 1, 1, 1>;
+using Wide = Tile<128, 256, 64, 64, 3, 1, 1, 1, 1>;
 
 template <class Shape>
 void run(Stream stream, GemmWork work) {
@@ -35,7 +35,8 @@ int choose_variant(std::uint32_t rows, std::uint32_t outputs) {
   if (rows <= Rows16::kRows) return 0;
   if (rows <= Rows64::kRows) return 1;
   const double costs[] = {cost<Rows64>(rows, outputs, 0.5), cost<Rows128>(rows, outputs, 0.85), cost<Wide>(rows, outputs, 1.0)};
-  return 1 + static_cast<int>(std::min_element(std::begin(costs), std::end(costs)) - std::begin(costs));
+  return 1 + static_cast<int>(std::min_element(std::begin(costs), tile_fits<Wide>() ? std::end(costs) : std::end(costs) - 1) -
+                              std::begin(costs));
 }
 
 }  // namespace

@@ -2,8 +2,9 @@
 // kernels of it.
 //
 // Blocks of 128 x 256 with warps of 64 x 64 are limited by mma.sync (about 60 % of an H100's 989 TFLOP/s) as long as the second-level cache
-// gives 48 KiB a step of 4.2 MFLOP: 5 TB/s at 430 TFLOP/s. Smaller tiles need more bytes a FLOP and are for few rows, where the weights'
-// bytes are the limit and copies under way count.
+// gives 48 KiB a step of 4.2 MFLOP: 5 TB/s at 430 TFLOP/s. Smaller tiles need more bytes a FLOP; they are for few rows, where the weights'
+// bytes are the limit and it counts how many are under way. Codes cost three to four instructions a value on top, which at sixteen rows of
+// int4 is as long as the bytes take.
 //
 // Every tile shape adds the products of sixteen columns after those of the sixteen before, so that a row's result has the same bits
 // whatever the number of rows.
@@ -46,7 +47,7 @@ struct Place {
 };
 
 // Finds the expert that has row tile `tile`, when the experts' tiles are numbered one after another. No count comes back to the host, so
-// the grid has as many tiles as there could be; false: not this one. Every warp does it for itself.
+// the grid has as many tiles as there could be; false: not this one. Every warp does it for itself, a lane with `share` experts.
 __device__ inline bool find_expert(const std::int32_t* offsets, std::uint32_t experts, std::uint32_t tile_rows, std::uint32_t tile,
                                    Place& place) {
   const std::uint32_t lane = threadIdx.x % kWarp, share = (experts + kWarp - 1) / kWarp;
@@ -209,7 +210,7 @@ __device__ void run_steps(unsigned char* shared, Rows& rows, Weights& weights, s
           unsigned char* free = shared + done * Tile::kStageBytes;
           rows.copy(free, step + Tile::kStages - 1, part);
           weights.copy(free + Tile::kRowBytes, step + Tile::kStages - 1, part);
-          weights.convert(shared + next * Tile::kStageBytes + Tile::kRowBytes, step + 1 + kSlots, (slot + 1) % kSlots, part);
+          weights.convert(shared + next * Tile::kStageBytes + Tile::kRowBytes, (slot + 1) % kSlots, part);
           if (part == kParts - 1) copy_async_commit();
         }
         if constexpr (kMultiplies) fragments.multiply(sums, i);
@@ -229,7 +230,7 @@ __global__ void __launch_bounds__(Tile::kThreads, kFormat == WeightFormat::kBF16
   TileWeights<Tile, kFormat> weights(work.w, place.expert, place.output);
   using Weights = TileWeights<Tile, kFormat>;
 #pragma unroll
-  for (int slot = 0; slot < Weights::kAhead; ++slot) weights.load(slot, slot);
+  for (int slot = 0; slot < Weights::kAhead; ++slot) weights.load(slot);
 #pragma unroll 1
   for (std::uint32_t stage = 0; stage < Tile::kStages - 1; ++stage) {
     unsigned char* to = shared + stage * Tile::kStageBytes;
@@ -241,7 +242,7 @@ __global__ void __launch_bounds__(Tile::kThreads, kFormat == WeightFormat::kBF16
     copy_async_commit();
   }
 #pragma unroll
-  for (int part = 0; part < kParts; ++part) weights.convert(shared + Tile::kRowBytes, Weights::kAhead, 0, part);
+  for (int part = 0; part < kParts; ++part) weights.convert(shared + Tile::kRowBytes, 0, part);
   copy_async_wait<Tile::kStages - 2>();
   __syncthreads();
 
@@ -275,6 +276,12 @@ void launch_gemm(Stream stream, const GemmWork& work) {
     case WeightFormat::kF32:
       GS_CHECK(!"f32 weights are for linear_f32");
   }
+}
+
+// Whether the device has the shape's shared memory: consumer cards (8.6, 8.9) have 99 KiB a block.
+template <class Tile>
+bool tile_fits() {
+  return Tile::kSharedBytes <= device_properties().sharedMemPerBlockOptin;
 }
 
 }  // namespace gritstone::cuda

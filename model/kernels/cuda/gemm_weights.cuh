@@ -17,8 +17,9 @@ __device__ inline std::uint32_t place_of(std::uint32_t row, std::uint32_t chunk)
 // Whether item i of `count` is in a part.
 __device__ constexpr bool in_part(int i, int count, int part) { return i * kParts / count == part; }
 
-// Rows [output, output + Tile::kOutputs) of an expert's weights. What is read for rows past the last, any of the expert's values, makes
-// sums that are not stored. Integer formats: slot s of kAhead holds the codes of a step.
+// Rows [output, output + Tile::kOutputs) of an expert's weights. What is read for rows past the last, any values of the matrix, makes sums
+// that are not stored; codes past the last column meet zeros of x. Registers are short: what all threads share stays in the kernel's
+// arguments, and a thread's place in the matrix is one 32-bit count of 16 bytes (64 GiB). Slot s of kAhead holds the codes of a step.
 template <class Tile, WeightFormat kFormat>
 class TileWeights {
  public:
@@ -29,19 +30,20 @@ class TileWeights {
 
   __device__ void copy(unsigned char*, std::uint32_t, int) const {}
 
-  // Steps are loaded in ascending order.
-  __device__ void load(std::uint32_t step, int slot) {
+  // The next step's codes go into a slot.
+  __device__ void load(int slot) {
 #pragma unroll
-    for (int i = 0; i < kUnits; ++i) load_unit(step, slot, i);
+    for (int i = 0; i < kUnits; ++i) load_unit(slot, i);
     next_ += kUnitsInRow;
   }
-  // A part of: the slot's codes go to a stage, those of `step` into the slot.
-  __device__ void convert(unsigned char* stage, std::uint32_t step, int slot, int part) {
+  // A part of: the slot's codes go to a stage, the next step's into the slot.
+  __device__ void convert(unsigned char* stage, int slot, int part) {
 #pragma unroll
-    for (int i = 0; i < kUnits; ++i) {
-      if (!in_part(i, kUnits, part)) continue;
-      store_unit(stage, own_row() + i * kRowsApart, ahead_[slot][i]);
-      load_unit(step, slot, i);
+    for (int item = 0; item < kUnits * kSixteens; ++item) {
+      if (!in_part(item, kUnits * kSixteens, part)) continue;
+      const int i = item / kSixteens, sixteen = item % kSixteens;
+      store_sixteen(stage, own_row() + i * kRowsApart, ahead_[slot][i], sixteen);
+      if (sixteen == kSixteens - 1) load_unit(slot, i);
     }
     if (part == kParts - 1) next_ += kUnitsInRow;
   }
@@ -65,17 +67,16 @@ class TileWeights {
     __half2 pairs[kSixteens];
   };
 
-  __device__ void load_unit(std::uint32_t step, int slot, int i) {
+  __device__ void load_unit(int slot, int i) {
     Unit& unit = ahead_[slot][i];
-    unit.codes = make_uint4(0, 0, 0, 0);
-#pragma unroll
-    for (int s = 0; s < kSixteens; ++s) unit.pairs[s] = __half2half2(__ushort_as_half(0));
-    if (step * kUnitsInRow + own_unit() >= in_row()) return;
     const std::uint32_t index = min(next_ + i * kRowsApart * in_row(), w_.experts * w_.rows * in_row() - 1);
     unit.codes = __ldg(static_cast<const uint4*>(w_.values) + index);
-    const int pair_shift = w_.group == 32 ? 1 : 0;
-#pragma unroll
-    for (int s = 0; s < kSixteens; ++s) unit.pairs[s] = __ldg(w_.pairs + ((index * kSixteens + s) >> pair_shift));
+    const __half2* pair = w_.pairs + (index * kSixteens >> (w_.group == 32 ? 1 : 0));
+    unit.pairs[0] = __ldg(pair);
+    if constexpr (kSixteens == 2) {
+      unit.pairs[1] = unit.pairs[0];
+      if (w_.group == 16) unit.pairs[1] = __ldg(pair + 1);
+    }
   }
 
   // A code becomes f32 by one byte permutation: as the second highest byte of 128.0f it is 128 + code (below 128), as the third highest of
@@ -101,24 +102,12 @@ class TileWeights {
     }
   };
 
-  __device__ void store_unit(unsigned char* stage, std::uint32_t row, const Unit& unit) const {
-    const auto store = [&](std::uint32_t chunk, const uint4& values) {
-      *reinterpret_cast<uint4*>(stage + place_of(row, own_unit() * (kUnitColumns / 8) + chunk)) = values;
-    };
-    const uint4& c = unit.codes;
-    if constexpr (kInt4) {
-      constexpr std::uint32_t kLow = 0x0F0F0F0Fu;
-      const Line low(unit.pairs[0]), high(unit.pairs[1]);
-      store(0, low.values(c.x & kLow, c.y & kLow));
-      store(1, low.values(c.z & kLow, c.w & kLow));
-      store(2, high.values(c.x >> 4 & kLow, c.y >> 4 & kLow));
-      store(3, high.values(c.z >> 4 & kLow, c.w >> 4 & kLow));
-    } else {
-      constexpr std::uint32_t kSigns = 0x80808080u;
-      const Line line(unit.pairs[0]);
-      store(0, line.values(c.x ^ kSigns, c.y ^ kSigns));
-      store(1, line.values(c.z ^ kSigns, c.w ^ kSigns));
-    }
+  __device__ static void store_sixteen(unsigned char* stage, std::uint32_t row, const Unit& unit, int sixteen) {
+    const Line line(unit.pairs[sixteen]);
+    const auto bytes = [&](std::uint32_t codes) { return kInt4 ? codes >> (4 * sixteen) & 0x0F0F0F0Fu : codes ^ 0x80808080u; };
+    const std::uint32_t chunk = (own_unit() * kSixteens + sixteen) * 2;
+    *reinterpret_cast<uint4*>(stage + place_of(row, chunk)) = line.values(bytes(unit.codes.x), bytes(unit.codes.y));
+    *reinterpret_cast<uint4*>(stage + place_of(row, chunk + 1)) = line.values(bytes(unit.codes.z), bytes(unit.codes.w));
   }
 
   const DeviceMatrix& w_;
@@ -146,8 +135,8 @@ class TileWeights<Tile, WeightFormat::kBF16> {
     }
     if (part == kParts - 1) next_ += kChunks;
   }
-  __device__ void load(std::uint32_t, int) const {}
-  __device__ void convert(unsigned char*, std::uint32_t, int, int) const {}
+  __device__ void load(int) const {}
+  __device__ void convert(unsigned char*, int, int) const {}
 
  private:
   static constexpr std::uint32_t kRowsApart = Tile::kThreads / kChunks;

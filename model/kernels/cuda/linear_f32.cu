@@ -1,5 +1,5 @@
-// The router's product for many rows: f32 throughout, because a rounding may change which experts a token gets. One FMA per weight and row:
-// 1 GFLOP a layer at 4,096 rows, tens of microseconds, so a plain tile kernel is enough.
+// The router's product in deterministic mode: f32 throughout, because a rounding may change which experts a token gets, and the same sums
+// whatever the number of rows. Plain: cuBLAS serves where the bits may depend on the shape.
 #include "model/kernels/cuda/device.h"
 #include "model/kernels/cuda/ops.h"
 #include "model/kernels/cuda/warp.cuh"

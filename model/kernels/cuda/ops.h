@@ -29,8 +29,8 @@ struct DeviceMatrix {
   std::uint32_t experts = 1;
   std::uint32_t rows = 0;
   std::uint32_t cols = 0;  // f32, bf16: a multiple of 8; int4, int8: of 32
-  // f32 or bf16 values; int8: signed codes; int4: 16 bytes per 32 columns, column i of the first sixteen in the low nibble of byte i, column
-  // 16 + i in the high one (0 .. 15).
+  // f32 or bf16 values; int8: signed codes; int4: 16 bytes per 32 columns, column i of the first sixteen in the low nibble of byte i,
+  // column 16 + i in the high one (0 .. 15).
   const void* values = nullptr;
   const __half2* pairs = nullptr;  // [experts][rows][cols / group] {scale, min}
 };
@@ -56,8 +56,8 @@ struct StepView {
   const std::int32_t* slot = nullptr;      // where the row's K and V go in its sequence
   const std::int32_t* visible = nullptr;   // sees slots [0, visible) of its sequence
   const std::int32_t* position = nullptr;
-  const std::int32_t* group = nullptr;          // -1: sees every group; g: sees groups 0 and g
-  const std::uint32_t* page_table = nullptr;    // [sequences][table_stride]: page of slots [64 i, 64 i + 64)
+  const std::int32_t* group = nullptr;        // -1: sees every group; g: sees groups 0 and g
+  const std::uint32_t* page_table = nullptr;  // [sequences][table_stride]: page of slots [64 i, 64 i + 64)
   std::uint32_t table_stride = 0;
 };
 

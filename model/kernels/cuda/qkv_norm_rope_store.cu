@@ -40,6 +40,8 @@ __device__ float4 clamped(float4 x, float limit) {
 // its norm and for its values; the second time it comes from the first-level cache. Bytes limit the kernel in prefill, latency in decode.
 __global__ void __launch_bounds__(kThreads)
     store_row(QkvArguments arguments, StepView step, KvView kv, std::uint32_t layer, float query_scale) {
+  let_next_start();
+  wait_for_previous();
   const std::uint32_t part = blockIdx.x, row = blockIdx.y;
   const std::uint32_t dim = kv.head_dim, half = dim / 2;
   const std::uint32_t q_width = arguments.heads * dim, kv_width = kv.kv_heads * dim;
@@ -111,7 +113,7 @@ void qkv_norm_rope_store(Stream stream, const QkvArguments& arguments, const Ste
   GS_CHECK(kv.head_dim % 8 == 0 && rows <= step.rows && rows <= 65535);
   if (rows == 0) return;
   const float query_scale = 1.0f / std::sqrt(static_cast<float>(kv.head_dim));
-  launch(store_row, dim3(kParts, rows), dim3(kThreads), 0, stream, arguments, step, kv, layer, query_scale);
+  launch_overlapped(store_row, dim3(kParts, rows), dim3(kThreads), 0, stream, arguments, step, kv, layer, query_scale);
 }
 
 }  // namespace gritstone::cuda

@@ -82,9 +82,9 @@ __global__ void __launch_bounds__(kGateUpThreads, kGateUpResident + 1) gate_up_k
   const std::uint32_t slices = 1u << shape.slice_bits;
   const bool routed = a.routing.logits != nullptr;
   VecStage<Format, 1> stage(shape, shared);
-  vec_let_next_start();
+  let_next_start();
   stage.load_norm(a.norm);
-  vec_wait();
+  wait_for_previous();
 
   // Warp 0 is the router; the others do not wait for its logits.
   RouterLane router;
@@ -172,8 +172,8 @@ __global__ void __launch_bounds__(kDownThreads, 1) down_kernel(const DownArgumen
   GS_DYNAMIC_SHARED(shared);
   const std::uint32_t t = blockIdx.y, parts = 1u << shape.slice_bits, slices = a.used * parts;
   const std::uint32_t first = vec_first_unit(a.units, blockIdx.x), units = vec_first_unit(a.units, blockIdx.x + 1) - first;
-  vec_let_next_start();
-  vec_wait();
+  let_next_start();
+  wait_for_previous();
 
   const auto locate = [&](std::uint32_t i) {
     VecTask task;
@@ -222,9 +222,9 @@ void vec_experts_gate_up(Stream stream, const DeviceMatrix& gate_up, const float
     using Format = decltype(format);
     const std::size_t slices = std::size_t{1} << vec_slice_bits<Format>(gate_up.cols);
     const std::size_t units = std::size_t{routing.used} * units_of_expert;
-    const std::uint32_t blocks = vec_blocks(units, vec_device().processors * kGateUpResident / rows, slices);
+    const std::uint32_t blocks = vec_blocks(units, vec_processors() * kGateUpResident / rows, slices);
     const VecShape shape = vec_shape<Format>(gate_up.cols, 1, norm_weight != nullptr, ceil_div(units, blocks), slices);
-    vec_launch(gate_up_kernel<Format>, dim3(blocks, rows), kGateUpThreads, shape.bytes, stream, a, shape);
+    launch_overlapped(gate_up_kernel<Format>, dim3(blocks, rows), dim3(kGateUpThreads), shape.bytes, stream, a, shape);
   });
 }
 
@@ -237,9 +237,9 @@ void vec_experts_down(Stream stream, const DeviceMatrix& down, const float* h, c
   vec_dispatch(down, [&](auto format) {
     using Format = decltype(format);
     const std::size_t sums = std::size_t{used} << vec_slice_bits<Format>(down.cols);
-    const std::uint32_t blocks = vec_blocks(units, vec_device().processors / rows, sums);
+    const std::uint32_t blocks = vec_blocks(units, vec_processors() / rows, sums);
     const VecShape shape = vec_shape<Format>(down.cols, used, false, ceil_div(units, blocks), sums);
-    vec_launch(down_kernel<Format>, dim3(blocks, rows), kDownThreads, shape.bytes, stream, a, shape);
+    launch_overlapped(down_kernel<Format>, dim3(blocks, rows), dim3(kDownThreads), shape.bytes, stream, a, shape);
   });
 }
 

@@ -1,5 +1,7 @@
 // Products for a few rows of x. Reading W once is the cost: 25 MB for OLMoE's QKV, 206 MB for its output layer, 8 and 69 us at 3 TB/s. With
 // 8 rows bf16 needs half of the multiply-adds that the chip has.
+#include <algorithm>
+
 #include "model/kernels/cuda/ops.h"
 #include "model/kernels/cuda/vec_stage.cuh"
 #include "model/kernels/cuda/vec_stream.cuh"
@@ -26,10 +28,10 @@ inline constexpr std::uint32_t kThreads = kRows <= 2 ? 256 : 384;
 template <int kRows>
 inline constexpr std::uint32_t kResident = kRows <= 2 ? 2 : 1;
 template <int kRows>
-inline constexpr std::uint32_t kFitting = kRows == 1 ? 3 : kResident<kRows>;
+inline constexpr std::uint32_t kFit = kRows == 1 ? 3 : kResident<kRows>;
 
 template <typename Format, int kRows>
-__global__ void __launch_bounds__(kThreads<kRows>, kFitting<kRows>) vec_linear_kernel(const Arguments a, const VecShape shape) {
+__global__ void __launch_bounds__(kThreads<kRows>, kFit<kRows>) vec_linear_kernel(const Arguments a, const VecShape shape) {
   GS_DYNAMIC_SHARED(shared);
   const std::uint32_t first = vec_first_unit(a.units, blockIdx.x), units = vec_first_unit(a.units, blockIdx.x + 1) - first;
   const std::uint32_t slices = 1u << shape.slice_bits;
@@ -44,10 +46,10 @@ __global__ void __launch_bounds__(kThreads<kRows>, kFitting<kRows>) vec_linear_k
   };
   VecStream<Format, kRows, decltype(locate)> stream(shape, a.values, a.pairs, a.group, units * slices, locate);
   VecStage<Format, kRows> stage(shape, shared);
-  vec_let_next_start();
+  let_next_start();
   stream.start();
   stage.load_norm(a.norm);
-  vec_wait();
+  wait_for_previous();
 
   const std::uint32_t outputs = min(units * kVecOut, a.outputs - first * kVecOut), sums_count = outputs * a.rows;
   const auto y_of = [&](std::uint32_t i) {
@@ -73,38 +75,31 @@ __global__ void __launch_bounds__(kThreads<kRows>, kFitting<kRows>) vec_linear_k
   }
 }
 
+// Queues the product for as many of the rows as there are, at most kRows, or as fit; returns how many.
 template <typename Format, int kRows>
-bool try_rows(Stream stream, const DeviceMatrix& w, const Arguments& a) {
+std::uint32_t some_rows(Stream stream, const DeviceMatrix& w, Arguments a) {
   const std::size_t sums = std::size_t{kRows} << vec_slice_bits<Format>(w.cols);
-  const std::uint32_t blocks = vec_blocks(a.units, vec_device().processors * kResident<kRows>, sums);
+  const std::uint32_t blocks = vec_blocks(a.units, vec_processors() * kResident<kRows>, sums);
   const VecShape shape = vec_shape<Format>(w.cols, kRows, a.norm != nullptr, ceil_div(a.units, blocks), sums);
-  if (kRows > 1 && shape.bytes > kVecShared) return false;
-  vec_launch(vec_linear_kernel<Format, kRows>, dim3(blocks), kThreads<kRows>, shape.bytes, stream, a, shape);
-  return true;
+  if constexpr (kRows > 1) {
+    if (a.rows <= kRows / 2 || shape.bytes > kVecShared) return some_rows<Format, kRows / 2>(stream, w, a);
+  }
+  a.rows = std::min<std::uint32_t>(a.rows, kRows);
+  launch_overlapped(vec_linear_kernel<Format, kRows>, dim3(blocks), dim3(kThreads<kRows>), shape.bytes, stream, a, shape);
+  return a.rows;
 }
 
-// As many rows at once as there are, or as fit.
 template <typename Format>
 void all_rows(Stream stream, const DeviceMatrix& w, Arguments a) {
-  for (std::uint32_t left = a.rows; left > 0;) {
-    a.rows = left;
-    if (left <= 4 || !try_rows<Format, 8>(stream, w, a)) {
-      a.rows = std::min(left, 4u);
-      if (a.rows <= 2 || !try_rows<Format, 4>(stream, w, a)) {
-        a.rows = std::min(left, 2u);
-        if (a.rows <= 1 || !try_rows<Format, 2>(stream, w, a)) {
-          a.rows = 1;
-          try_rows<Format, 1>(stream, w, a);
-        }
-      }
-    }
-    left -= a.rows;
+  while (a.rows > 0) {
+    const std::uint32_t done = some_rows<Format, kVecRows>(stream, w, a);
+    a.rows -= done;
     if (a.index != nullptr) {
-      a.index += a.rows;
+      a.index += done;
     } else {
-      a.x += std::size_t{a.rows} * w.cols;
+      a.x += std::size_t{done} * w.cols;
     }
-    a.y += std::size_t{a.rows} * a.outputs;
+    a.y += std::size_t{done} * a.outputs;
   }
 }
 

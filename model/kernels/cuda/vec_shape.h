@@ -33,13 +33,13 @@ struct VecShape {
   std::uint32_t outs = 0;        // at most, of a block
   std::uint32_t scales = 0;      // after x itself: integer formats' scales and sums
   std::uint32_t squares = 0;     // [x_rows][spans] sums of squares
-  std::uint32_t norm = 0;        // the norm's weights,
-  std::uint32_t raw = 0;         // integer formats: x before it is rounded; both end where the sums begin to come,
-  std::uint32_t sums = 0;        // in the same place: [all slices][rows][outs]
+  std::uint32_t norm = 0;        // the norm's weights
+  std::uint32_t raw = 0;         // integer formats: x before it is rounded
+  std::uint32_t sums = 0;        // take the place of both once x is staged: [all slices][rows][outs]
   std::uint32_t bytes = 0;
 };
 
-// At most this much shared memory: what an A100 has for a block.
+// At most this much shared memory, which an A100 and an H100 have for a block, and of it for sums.
 inline constexpr std::size_t kVecShared = std::size_t{160} << 10;
 inline constexpr std::size_t kVecSums = std::size_t{64} << 10;
 
@@ -70,48 +70,15 @@ VecShape vec_shape(std::uint32_t cols, std::uint32_t x_rows, bool norm, std::siz
   return s;
 }
 
-struct VecDevice {
-  std::uint32_t processors = 1;
-  bool overlap = false;  // a kernel may begin before the one before it has ended
-};
-inline const VecDevice& vec_device() {
-  static const VecDevice device = [] {
-    int id = 0;
-    cudaDeviceProp properties;
-    check(cudaGetDevice(&id), "the current device");
-    check(cudaGetDeviceProperties(&properties, id), "properties of the device");
-    return VecDevice{static_cast<std::uint32_t>(properties.multiProcessorCount), properties.major >= 9};
-  }();
-  return device;
-}
+inline std::size_t vec_processors() { return static_cast<std::size_t>(device_properties().multiProcessorCount); }
 
-// Blocks for `units` so that all are resident at once and none has more sums than fit; a multiple of `resident` where that is too few.
+// Blocks for `units`: `resident`, which are on the chip at once, or a multiple of it if their sums would not fit.
 inline std::uint32_t vec_blocks(std::size_t units, std::size_t resident, std::size_t sums_per_out) {
   resident = std::clamp<std::size_t>(resident, 1, units);
   const std::size_t most = std::max<std::size_t>(1, kVecSums / (sums_per_out * kVecOut * sizeof(float)));
   const std::size_t blocks = std::min(units, resident * ceil_div(units, resident * most));
-  GS_CHECK(units * (blocks + 1) <= UINT32_MAX);  // what first_unit() multiplies
+  GS_CHECK(units * (blocks + 1) <= UINT32_MAX);  // what vec_first_unit() multiplies
   return static_cast<std::uint32_t>(blocks);
-}
-
-// As launch(), but the kernel may start while the one before it still runs (programmatic dependent launch): it must call vec_wait() before
-// it reads or writes anything a kernel writes.
-template <typename... Parameters, typename... Arguments>
-void vec_launch(void (*kernel)(Parameters...), dim3 grid, std::uint32_t threads, std::size_t shared, cudaStream_t stream,
-                Arguments&&... arguments) {
-  GS_CHECK(shared <= kVecShared);
-  if (shared > (std::size_t{48} << 10)) allow_shared_memory(kernel, shared);
-  cudaLaunchAttribute attribute;
-  attribute.id = cudaLaunchAttributeProgrammaticStreamSerialization;
-  attribute.val.programmaticStreamSerializationAllowed = 1;
-  cudaLaunchConfig_t config = {};
-  config.gridDim = grid;
-  config.blockDim = dim3(threads);
-  config.dynamicSmemBytes = shared;
-  config.stream = stream;
-  config.attrs = &attribute;
-  config.numAttrs = vec_device().overlap ? 1 : 0;
-  check(cudaLaunchKernelEx(&config, kernel, static_cast<Parameters>(std::forward<Arguments>(arguments))...), "launch of a kernel");
 }
 
 }  // namespace gritstone::cuda

@@ -6,20 +6,7 @@
 
 namespace gritstone::cuda {
 
-// Lets the next kernel's blocks start where there is room, to load their first weights.
-__device__ inline void vec_let_next_start() {
-#if defined(GRITSTONE_EMULATE_CUDA) || __CUDA_ARCH__ >= 900
-  cudaTriggerProgrammaticLaunchCompletion();
-#endif
-}
-// Until the kernel before this one is complete. Weights may be read before, nothing else.
-__device__ inline void vec_wait() {
-#if defined(GRITSTONE_EMULATE_CUDA) || __CUDA_ARCH__ >= 900
-  cudaGridDependencySynchronize();
-#endif
-}
-
-// Use: load_norm(), vec_wait(), begin(), __syncthreads(), finish(), __syncthreads(). source(r): staged row r of x, null for zeros.
+// Use: load_norm(), wait_for_previous(), begin(), __syncthreads(), finish(), __syncthreads(). source(r): staged row r of x, null for zeros.
 // kRows: of x, or 0 if that is known at run time only. A warp takes four columns a lane of kBatch rows or places at once, whose loads go
 // out together.
 template <typename Format, int kRows>

@@ -41,6 +41,19 @@ __device__ inline std::uint32_t pack_bf16(float low, float high) {
   return word;
 }
 
+// For kernels queued with launch_overlapped: the next kernel may start now and prepare what depends on no kernel; and: wait until the
+// kernel before this one is complete. Weights may be read before, nothing else.
+__device__ inline void let_next_start() {
+#if defined(GRITSTONE_EMULATE_CUDA) || __CUDA_ARCH__ >= 900
+  cudaTriggerProgrammaticLaunchCompletion();
+#endif
+}
+__device__ inline void wait_for_previous() {
+#if defined(GRITSTONE_EMULATE_CUDA) || __CUDA_ARCH__ >= 900
+  cudaGridDependencySynchronize();
+#endif
+}
+
 #ifndef GRITSTONE_EMULATE_CUDA
 
 // The dynamic shared memory of a kernel, 16-byte aligned: unsigned char name[].
@@ -50,10 +63,9 @@ __device__ inline std::uint32_t pack_bf16(float low, float high) {
 //   a[0] = A[g][2t, 2t+1], a[1] = A[g+8][2t, 2t+1], a[2] = A[g][2t+8, 2t+9], a[3] = A[g+8][2t+8, 2t+9]
 //   b[0] = B[2t, 2t+1][g], b[1] = B[2t+8, 2t+9][g];  d[0], d[1] = D[g][2t, 2t+1], d[2], d[3] = D[g+8][2t, 2t+1]
 __device__ inline void mma_bf16(float (&d)[4], const std::uint32_t (&a)[4], const std::uint32_t (&b)[2]) {
-  asm volatile(
-      "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
-      : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
-      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+  asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
+               : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
+               : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
 }
 
 // Four 8x8 matrices of 16-bit elements from shared memory: lane i gives the address of row i % 8 of matrix i / 8 (16 bytes, aligned);

@@ -91,7 +91,7 @@ class TestWeights {
     Product p;
     for (std::size_t c = 0; c < view_.cols; ++c) {
       p.sum += double{w[c]} * double{x[c]};
-      p.error += 2e-6 * std::abs(double{w[c]} * double{x[c]});
+      p.error += 4e-6 * std::abs(double{w[c]} * double{x[c]});
     }
     return p;
   }
