@@ -1,7 +1,7 @@
 # Whether the CUDA backend is built: GRITSTONE_CUDA=ON|OFF, or AUTO: where a toolkit is found. Building needs no GPU.
 set(GRITSTONE_CUDA AUTO CACHE STRING "Build the CUDA backend: AUTO, ON or OFF")
-# Machine code for A100 and H100; what lies between and behind compiles the PTX at first use.
-set(GRITSTONE_CUDA_ARCHITECTURES "80;90" CACHE STRING "Compute capabilities to compile for")
+# Machine code for A100 and H100 (90a: with its warpgroup products); what lies between and behind compiles 8.0's PTX at first use.
+set(GRITSTONE_CUDA_ARCHITECTURES "80;90a" CACHE STRING "Compute capabilities to compile for")
 set(GRITSTONE_HAS_CUDA OFF)
 if(NOT GRITSTONE_CUDA STREQUAL "OFF")
   find_package(CUDAToolkit QUIET)
@@ -20,6 +20,9 @@ function(gritstone_cuda_kernels)
   foreach(architecture ${GRITSTONE_CUDA_ARCHITECTURES})
     list(APPEND flags "--generate-code=arch=compute_${architecture},code=[compute_${architecture},sm_${architecture}]")
   endforeach()
+  if("90a" IN_LIST GRITSTONE_CUDA_ARCHITECTURES)
+    list(APPEND flags -DGRITSTONE_WGMMA)
+  endif()
   file(GLOB kernels CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/model/kernels/cuda/*.cu)
   set(objects)
   foreach(kernel ${kernels})

@@ -283,7 +283,7 @@ void CudaTransformer::vec_layer(std::size_t layer, std::size_t projected, std::s
 
 void CudaTransformer::dense(const cuda::DeviceMatrix& w, const cuda::bf16* x, std::size_t rows, float* y, bool add) {
   if (w.format == cuda::WeightFormat::kBF16 && !deterministic_) return blas_.linear(w, x, u32(rows), y, add);
-  cuda::gemm(stream_, w, x, u32(rows), y, add);
+  cuda::gemm(stream_, w, x, u32(rows), y, add, deterministic_);
 }
 
 std::span<const float> CudaTransformer::matrix_forward(const StepRows& step, StepObserver& observer) {
@@ -354,9 +354,9 @@ void CudaTransformer::feed_forward(std::size_t layer, std::size_t rows, StepObse
   cuda::ExpertPairs pairs = a.pairs;
   pairs.pairs = u32(rows) * used;
   cuda::sort_pairs(stream_, a.chosen, u32(rows), used, w.gate_up.experts, a.sort_scratch, pairs);
-  cuda::experts_gate_up_gemm(stream_, w.gate_up, a.normed, pairs, a.h);
+  cuda::experts_gate_up_gemm(stream_, w.gate_up, a.normed, pairs, a.h, deterministic_);
   if (!experts) return dense(w.down, a.h, rows, a.x, true);
-  cuda::experts_down_gemm(stream_, w.down, a.h, pairs, a.y);
+  cuda::experts_down_gemm(stream_, w.down, a.h, pairs, a.y, deterministic_);
   cuda::combine_experts(stream_, a.y, pairs.pair_of_choice, a.weights, u32(rows), used, u32(config_.hidden), a.x);
 }
 

@@ -35,6 +35,7 @@ double ms_since(Clock::time_point start) { return std::chrono::duration<double, 
 struct Options {
   std::string model, work, span_type = "int8", device = "cpu";
   std::size_t threads = 2, rounds = 9, passages = 5, tokens = 256, question = 32, head = 60, label = 8;
+  std::size_t device_spans = 1024;
   bool json = false;
 };
 
@@ -58,6 +59,7 @@ class Bench {
     if (options.device == "cuda") {
       engine.device = Device::kCuda;
       engine.max_batch_tokens = 2048;
+      engine.device_span_bytes = options.device_spans << 20;
     }
     engine_ = Engine::create(*file_, engine);
     parts_.config = &file_->config();
@@ -299,6 +301,7 @@ int main(int argc, char** argv) {
   app.add_option("--question", options.question);
   app.add_option("--span-type", options.span_type)->check(CLI::IsMember({"bf16", "int8", "int4"}));
   app.add_option("--device", options.device)->check(CLI::IsMember({"cpu", "cuda"}));
+  app.add_option("--device-spans", options.device_spans, "CUDA: MiB of device memory that keep loaded spans; 0: every load crosses the bus");
   app.add_flag("--json", options.json, "Every sample instead of the table");
   app.add_option("--work", options.work, "Directory for the span files; emptied")->required();
   CLI11_PARSE(app, argc, argv);

@@ -72,7 +72,7 @@ def main():
                 f32, f32_routers = states(model.float(), ids)
                 model.to(torch.bfloat16)
                 output = pathlib.Path(scratch) / "out.safetensors"
-                subprocess.run([args.gritstone, "model", "forward", "-m", str(directory), "--ids", ",".join(map(str, ids)), "--device", args.device,
+                subprocess.run([args.gritstone, "model", "forward", "-m", str(directory), "--ids", ",".join(map(str, ids)), "--device", args.device, "--compute", "fast", "--kv-type", "bf16",
                                 "-o", str(output)], check=True)
                 with safe_open(output, "pt") as file:
                     ours = {name: file.get_tensor(name) for name in file.keys()}

@@ -6,6 +6,7 @@
 #include "model/kernels/cuda/device.h"
 #include "model/kernels/cuda/gemm_tile.cuh"
 #include "model/kernels/cuda/gemm_variants.h"
+#include "model/kernels/cuda/gemm_warpgroup.cuh"
 #include "model/kernels/cuda/ops.h"
 
 namespace gritstone::cuda {
@@ -16,17 +17,22 @@ using Rows32 = Tile<32, 128, 32, 32, 3, 3, 3, 2, 2>;
 using Rows64 = Tile<64, 128, 32, 64, 3, 3, 2, 2, 1>;
 using Wide = Tile<128, 256, 64, 64, 3, 1, 1, 1, 1>;
 
+// Row tiles at most: every expert but those without pairs may leave one tile unfilled.
+std::uint32_t most_row_tiles(const GemmWork& work, std::uint32_t tile_rows) {
+  const std::uint32_t unfilled = std::min(work.w.experts, work.rows);
+  return unfilled + (work.rows - unfilled) / tile_rows;
+}
+
 template <class Shape, Epilogue kEpilogue>
 void run(Stream stream, GemmWork work) {
-  // Every expert but those without pairs may leave one tile unfilled.
-  const std::uint32_t unfilled = std::min(work.w.experts, work.rows);
-  work.row_tiles = unfilled + (work.rows - unfilled) / Shape::kRows;
+  work.row_tiles = most_row_tiles(work, Shape::kRows);
   launch_gemm<Shape, kEpilogue>(stream, work);
 }
 
 // By the pairs of an expert on average. Few rows: the weights' bytes are the cost, which no shape changes, and small tiles waste less.
-int choose_variant(const ExpertPairs& pairs, std::uint32_t experts) {
+int choose_variant(const ExpertPairs& pairs, std::uint32_t experts, bool pinned) {
   const std::uint32_t average = pairs.pairs / experts;
+  if (average > 80 && !pinned && has_warpgroups()) return kWarpgroupVariant;
   return average <= 8 ? 0 : average <= 24 ? 1 : average <= 80 || !tile_fits<Wide>() ? 2 : 3;
 }
 
@@ -49,8 +55,11 @@ void run_variant(Stream stream, int variant, const DeviceMatrix& w, const bf16* 
       return run<Rows32, kEpilogue>(stream, work);
     case 2:
       return run<Rows64, kEpilogue>(stream, work);
-    default:
+    case 3:
       return run<Wide, kEpilogue>(stream, work);
+    default:
+      work.row_tiles = most_row_tiles(work, WarpgroupTile::kRows);
+      return launch_gemm_warpgroup<kEpilogue>(stream, work);
   }
 }
 
@@ -65,12 +74,14 @@ void experts_down_variant(Stream stream, int variant, const DeviceMatrix& down, 
   run_variant<Epilogue::kBF16>(stream, variant, down, h, nullptr, pairs, {y, down.rows, false});
 }
 
-void experts_gate_up_gemm(Stream stream, const DeviceMatrix& gate_up, const bf16* x, const ExpertPairs& pairs, bf16* h) {
-  experts_gate_up_variant(stream, choose_variant(pairs, gate_up.experts), gate_up, x, pairs, h);
+void experts_gate_up_gemm(Stream stream, const DeviceMatrix& gate_up, const bf16* x, const ExpertPairs& pairs, bf16* h,
+                          bool pinned) {
+  experts_gate_up_variant(stream, choose_variant(pairs, gate_up.experts, pinned), gate_up, x, pairs, h);
 }
 
-void experts_down_gemm(Stream stream, const DeviceMatrix& down, const bf16* h, const ExpertPairs& pairs, bf16* y) {
-  experts_down_variant(stream, choose_variant(pairs, down.experts), down, h, pairs, y);
+void experts_down_gemm(Stream stream, const DeviceMatrix& down, const bf16* h, const ExpertPairs& pairs, bf16* y,
+                       bool pinned) {
+  experts_down_variant(stream, choose_variant(pairs, down.experts, pinned), down, h, pairs, y);
 }
 
 }  // namespace gritstone::cuda

@@ -6,6 +6,7 @@
 #include "model/kernels/cuda/device.h"
 #include "model/kernels/cuda/gemm_tile.cuh"
 #include "model/kernels/cuda/gemm_variants.h"
+#include "model/kernels/cuda/gemm_warpgroup.cuh"
 #include "model/kernels/cuda/ops.h"
 
 namespace gritstone::cuda {
@@ -56,13 +57,20 @@ void gemm_variant(Stream stream, int variant, const DeviceMatrix& w, const bf16*
       return run<Rows64>(stream, work);
     case 2:
       return run<Rows128>(stream, work);
-    default:
+    case 3:
       return run<Wide>(stream, work);
+    default:
+      work.row_tiles = static_cast<std::uint32_t>(ceil_div(rows, WarpgroupTile::kRows));
+      return launch_gemm_warpgroup<Epilogue::kF32>(stream, work);
   }
 }
 
-void gemm(Stream stream, const DeviceMatrix& w, const bf16* x, std::uint32_t rows, float* y, bool add) {
-  gemm_variant(stream, choose_variant(rows, w.rows), w, x, rows, y, add);
+bool has_gemm_variant(int variant) { return variant < kWarpgroupVariant ? variant != 3 || tile_fits<Wide>() : has_warpgroups(); }
+
+void gemm(Stream stream, const DeviceMatrix& w, const bf16* x, std::uint32_t rows, float* y, bool add, bool pinned) {
+  int variant = choose_variant(rows, w.rows);
+  if (variant == 3 && !pinned && has_warpgroups()) variant = kWarpgroupVariant;
+  gemm_variant(stream, variant, w, x, rows, y, add);
 }
 
 }  // namespace gritstone::cuda

@@ -1,11 +1,15 @@
-// The tile shapes behind gemm and the experts' products (ops.h), for tests and measurements: each gives the same bits.
+// The tile shapes behind gemm and the experts' products (ops.h), for tests and measurements. Those before kWarpgroupVariant give the same
+// bits.
 #pragma once
 
 #include "model/kernels/cuda/ops.h"
 
 namespace gritstone::cuda {
 
-inline constexpr int kGemmVariants = 4;  // from few rows to many
+inline constexpr int kGemmVariants = 5;  // from few rows to many
+inline constexpr int kWarpgroupVariant = 4;
+
+bool has_gemm_variant(int variant);  // on this device and in this build
 
 void gemm_variant(Stream stream, int variant, const DeviceMatrix& w, const bf16* x, std::uint32_t rows, float* y, bool add);
 void experts_gate_up_variant(Stream stream, int variant, const DeviceMatrix& gate_up, const bf16* x, const ExpertPairs& pairs, bf16* h);

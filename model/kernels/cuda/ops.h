@@ -101,8 +101,8 @@ void vec_experts_down(Stream stream, const DeviceMatrix& down, const float* h, c
                       std::uint32_t used, std::uint32_t rows, float* x);
 
 // ---- gemm.cu: the tile kernel, any number of rows
-// y [rows, w.rows] (+)= x W^T, f32 sums over columns in ascending order whatever the shape. Any format but f32; w.experts == 1.
-void gemm(Stream stream, const DeviceMatrix& w, const bf16* x, std::uint32_t rows, float* y, bool add);
+// y [rows, w.rows] (+)= x W^T, f32 sums. Any format but f32; w.experts == 1. pinned: the same bits whatever the number of rows.
+void gemm(Stream stream, const DeviceMatrix& w, const bf16* x, std::uint32_t rows, float* y, bool add, bool pinned = false);
 // Pairs (row, choice) sorted by expert: pair p reads row row_of_pair[p]; expert e owns [offsets[e], offsets[e + 1]).
 struct ExpertPairs {
   std::uint32_t pairs = 0;
@@ -111,9 +111,9 @@ struct ExpertPairs {
   std::int32_t* pair_of_choice = nullptr;  // [rows * used]
 };
 // h [pairs, ffn] = silu(gate) * up of the pair's row of x [rows, cols]; gate_up's rows alternate as above.
-void experts_gate_up_gemm(Stream stream, const DeviceMatrix& gate_up, const bf16* x, const ExpertPairs& pairs, bf16* h);
+void experts_gate_up_gemm(Stream stream, const DeviceMatrix& gate_up, const bf16* x, const ExpertPairs& pairs, bf16* h, bool pinned = false);
 // y [pairs, down.rows] = W_down[expert of the pair] . h[pair].
-void experts_down_gemm(Stream stream, const DeviceMatrix& down, const bf16* h, const ExpertPairs& pairs, bf16* y);
+void experts_down_gemm(Stream stream, const DeviceMatrix& down, const bf16* h, const ExpertPairs& pairs, bf16* y, bool pinned = false);
 
 // ---- linear_f32.cu
 // y [rows, w.rows] = x W^T, f32 weights and activations; the same bits whatever the number of rows.

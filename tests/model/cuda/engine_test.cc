@@ -14,7 +14,7 @@ namespace {
 // bf16 activations and weights, int8 activations for the vec products of quantised weights: per row, relative to the row's norm. In models
 // this small some token's routing is always close to a tie and may go the other way, so the typical row is held to the rounding, and most
 // of the others too.
-constexpr double kTypical = 2.5e-2, kTypicalQuantised = 9e-2, kFar = 2e-1;
+constexpr double kTypical = 5e-2, kTypicalQuantised = 9e-2, kFar = 2e-1;
 constexpr std::size_t kVocab = 97;
 
 struct RowErrors {

@@ -46,6 +46,7 @@ TEST_P(Gemm, EveryShapeMatchesDoubleSums) {
     const std::vector<float> x = random_bf16(s.cols, std::size_t{s.rows} * s.cols);
     const DeviceArray<std::uint16_t> device_x = upload_bf16(x);
     for (int variant = 0; variant < kGemmVariants; ++variant) {
+      if (!has_gemm_variant(variant)) continue;
       SCOPED_TRACE(testing::Message() << s.rows << " x " << s.outputs << " x " << s.cols << ", variant " << variant);
       expect_products(weights, x, {}, multiply(variant, weights, device_x, s.rows));
       if (HasFatalFailure()) return;
@@ -75,10 +76,12 @@ TEST_P(Gemm, BitsDependOnNeitherShapeNorRows) {
       ASSERT_EQ(std::bit_cast<std::uint32_t>(some[i]), std::bit_cast<std::uint32_t>(all[i])) << "at " << i;
     }
   };
-  for (int variant = 0; variant < kGemmVariants; ++variant) expect_same(multiply(variant, weights, x, kRows));
+  for (int variant = 0; variant < kWarpgroupVariant; ++variant) {
+    if (has_gemm_variant(variant)) expect_same(multiply(variant, weights, x, kRows));
+  }
   for (const std::uint32_t rows : {1u, 8u, 16u, 17u, 64u, 65u, 128u, 129u}) {
     DeviceArray<float> y(rows * kOutputs);
-    gemm(nullptr, weights.view(), as_bf16(x), rows, y.data(), false);
+    gemm(nullptr, weights.view(), as_bf16(x), rows, y.data(), false, true);
     expect_same(y.download());
   }
 }
