@@ -78,7 +78,8 @@ void ActiveJob::begin_round(const ModelConfig& config) {
   output = JobOutput{};
   output.logits = std::move(logits);
   output.tokens = tokens;
-  output.hidden.assign(job.wants.hidden_after.size(), std::vector<float>(tokens * config.hidden));
+  output.hidden.resize(job.wants.hidden_after.size());
+  for (std::vector<float>& states : output.hidden) states.resize(tokens * config.hidden);
   if (job.wants.normed_after) output.normed.resize(tokens * config.hidden);
   if (job.wants.kv_probe) output.probe.resize(tokens * 2 * config.kv_width());
   if (job.wants.router && config.experts > 0) output.router.assign(layout.depth, std::vector<float>(tokens * config.experts));

@@ -37,7 +37,8 @@ class CudaTransformer {
   struct Activations {
     float *x = nullptr, *qkv = nullptr, *q = nullptr, *probe = nullptr, *normed_f32 = nullptr, *router = nullptr, *weights = nullptr;
     float *attended_f32 = nullptr, *h_f32 = nullptr, *attention_workspace = nullptr, *logits = nullptr;
-    cuda::bf16 *normed = nullptr, *attended = nullptr, *h = nullptr, *y = nullptr, *keys = nullptr;
+    cuda::bf16 *normed = nullptr, *attended = nullptr, *h = nullptr, *y = nullptr;
+    __half* keys = nullptr;
     std::int32_t *chosen = nullptr, *sort_scratch = nullptr;
     cuda::ExpertPairs pairs;
   };

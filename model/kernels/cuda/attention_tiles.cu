@@ -20,7 +20,7 @@ struct Work {
   StepView step;
   KvView kv;
   const AttentionTile* tiles;
-  const bf16* keys;
+  const __half* keys;
 };
 
 // Shared memory of a block: two stages of K, V and the slots' groups, then a mark for every 64 slots. Rows are padded by 16 bytes so that
@@ -45,7 +45,7 @@ __device__ inline void fetch(const Work& work, const AttentionTile& tile, const 
                              std::uint32_t kv_head, unsigned char* stage) {
   constexpr std::uint32_t kChunks = kDim / 8;  // of 16 bytes
   const std::uint32_t page = pages[block];
-  const bf16* keys = work.keys + (static_cast<std::size_t>(tile.key_block + block) * work.kv.kv_heads + kv_head) * kSlots * kDim;
+  const __half* keys = work.keys + (static_cast<std::size_t>(tile.key_block + block) * work.kv.kv_heads + kv_head) * kSlots * kDim;
   const bf16* values = work.kv.block(page, work.arguments.layer, true, kv_head);
   const std::uint32_t slots = static_cast<std::uint32_t>(tile.visible) - block * kSlots;
 #pragma unroll
@@ -76,8 +76,8 @@ __device__ inline void multiply_keys(const std::uint32_t (&q)[kDim / 16][4], con
     for (int n = 0; n < 4; ++n) {
       std::uint32_t b[4];
       ldmatrix(b, row + n * 16 * Layout<kDim>::kRow + k * 32);
-      mma_bf16(scores[2 * n], q[k], {b[0], b[1]});
-      mma_bf16(scores[2 * n + 1], q[k], {b[2], b[3]});
+      mma_f16(scores[2 * n], q[k], {b[0], b[1]});
+      mma_f16(scores[2 * n + 1], q[k], {b[2], b[3]});
     }
   }
 }
@@ -183,7 +183,7 @@ __global__ void __launch_bounds__(kThreads, 3) attend_tile(Work work) {
 #pragma unroll
     for (int i = 0; i < kDim / 8; ++i) {
       const float2 x = used ? *reinterpret_cast<const float2*>(from + i * 8) : make_float2(0, 0);
-      q[i / 2][i % 2 * 2 + half] = pack_bf16(x.x * kLog2E, x.y * kLog2E);
+      q[i / 2][i % 2 * 2 + half] = pack_f16(x.x * kLog2E, x.y * kLog2E);
     }
   }
   const int least_visible = warp_least(min(queries.visible[0], queries.visible[1]));
@@ -241,7 +241,7 @@ void launch_tiles(Stream stream, const Work& work, std::uint32_t tile_count) {
 }  // namespace
 
 void attention_tiles(Stream stream, const AttentionArguments& arguments, const StepView& step, const AttentionTile* tiles,
-                     std::uint32_t tile_count, const KvView& kv, const bf16* keys) {
+                     std::uint32_t tile_count, const KvView& kv, const __half* keys) {
   GS_CHECK(arguments.heads % kv.kv_heads == 0 && tile_count <= 65535);
   if (tile_count == 0) return;
   const Work work{arguments, step, kv, tiles, keys};

@@ -74,13 +74,11 @@ void experts_down_variant(Stream stream, int variant, const DeviceMatrix& down, 
   run_variant<Epilogue::kBF16>(stream, variant, down, h, nullptr, pairs, {y, down.rows, false});
 }
 
-void experts_gate_up_gemm(Stream stream, const DeviceMatrix& gate_up, const bf16* x, const ExpertPairs& pairs, bf16* h,
-                          bool pinned) {
+void experts_gate_up_gemm(Stream stream, const DeviceMatrix& gate_up, const bf16* x, const ExpertPairs& pairs, bf16* h, bool pinned) {
   experts_gate_up_variant(stream, choose_variant(pairs, gate_up.experts, pinned), gate_up, x, pairs, h);
 }
 
-void experts_down_gemm(Stream stream, const DeviceMatrix& down, const bf16* h, const ExpertPairs& pairs, bf16* y,
-                       bool pinned) {
+void experts_down_gemm(Stream stream, const DeviceMatrix& down, const bf16* h, const ExpertPairs& pairs, bf16* y, bool pinned) {
   experts_down_variant(stream, choose_variant(pairs, down.experts, pinned), down, h, pairs, y);
 }
 

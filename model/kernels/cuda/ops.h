@@ -111,7 +111,8 @@ struct ExpertPairs {
   std::int32_t* pair_of_choice = nullptr;  // [rows * used]
 };
 // h [pairs, ffn] = silu(gate) * up of the pair's row of x [rows, cols]; gate_up's rows alternate as above.
-void experts_gate_up_gemm(Stream stream, const DeviceMatrix& gate_up, const bf16* x, const ExpertPairs& pairs, bf16* h, bool pinned = false);
+void experts_gate_up_gemm(Stream stream, const DeviceMatrix& gate_up, const bf16* x, const ExpertPairs& pairs, bf16* h,
+                          bool pinned = false);
 // y [pairs, down.rows] = W_down[expert of the pair] . h[pair].
 void experts_down_gemm(Stream stream, const DeviceMatrix& down, const bf16* h, const ExpertPairs& pairs, bf16* y, bool pinned = false);
 
@@ -178,7 +179,7 @@ struct AttentionTile {
   std::int32_t visible = 0;    // the most any of its rows sees
   std::int32_t key_block = 0;  // of its sequence's first 64 keys in `keys`
 };
-// keys: K of every sequence in the tiles, rotated, [blocks][kv_heads][kPageSlots][head_dim] bf16; fill it with rotate_keys.
+// keys: K of every sequence in the tiles, rotated, [blocks][kv_heads][kPageSlots][head_dim] f16; fill it with rotate_keys.
 // block_list [blocks] {sequence, block of the sequence}. Slots at or beyond `visible` of every row may hold anything finite.
 struct KeyBlock {
   std::int32_t sequence = 0;
@@ -186,10 +187,10 @@ struct KeyBlock {
   std::int32_t slots = 0;  // in use, 1 .. 64; the rest is set to zero
 };
 void rotate_keys(Stream stream, const KeyBlock* block_list, std::uint32_t blocks, const StepView& step, const KvView& kv,
-                 std::uint32_t layer, const RopeView& rope, bf16* keys);
+                 std::uint32_t layer, const RopeView& rope, __half* keys);
 // head_dim: a multiple of 16 up to 128.
 void attention_tiles(Stream stream, const AttentionArguments& arguments, const StepView& step, const AttentionTile* tiles,
-                     std::uint32_t tile_count, const KvView& kv, const bf16* keys);
+                     std::uint32_t tile_count, const KvView& kv, const __half* keys);
 
 // ---- span_rows.cu: between the planes of a span (base/kv_span.h; one layer's bytes, on the device) and the pages
 struct SpanRows {

@@ -1,4 +1,5 @@
-// K of whole sequences, rotated to the positions of its slots: what attention_tiles multiplies with.
+// K of whole sequences, rotated to the positions of its slots: what attention_tiles multiplies with. As f16, whose rounding is an eighth of
+// bf16's: K was rounded to bf16 once, for its page.
 #include "base/error.h"
 #include "model/kernels/cuda/device.h"
 #include "model/kernels/cuda/ops.h"
@@ -12,15 +13,15 @@ constexpr int kThreads = 256;
 constexpr std::uint32_t kHeads = 4;
 
 __device__ std::uint32_t rotated_first(std::uint32_t a, std::uint32_t b, float2 c, float2 s) {
-  return pack_bf16(bf16_low(a) * c.x - bf16_low(b) * s.x, bf16_high(a) * c.y - bf16_high(b) * s.y);
+  return pack_f16(bf16_low(a) * c.x - bf16_low(b) * s.x, bf16_high(a) * c.y - bf16_high(b) * s.y);
 }
 __device__ std::uint32_t rotated_second(std::uint32_t a, std::uint32_t b, float2 c, float2 s) {
-  return pack_bf16(bf16_low(b) * c.x + bf16_low(a) * s.x, bf16_high(b) * c.y + bf16_high(a) * s.y);
+  return pack_f16(bf16_low(b) * c.x + bf16_low(a) * s.x, bf16_high(b) * c.y + bf16_high(a) * s.y);
 }
 
 // Block (four heads, 64 slots): a thread takes eight rotation pairs of a slot. Bytes are the cost: 2 for every K element in, 2 out.
 __global__ void __launch_bounds__(kThreads)
-    rotate_block(const KeyBlock* block_list, StepView step, KvView kv, std::uint32_t layer, RopeView rope, bf16* keys) {
+    rotate_block(const KeyBlock* block_list, StepView step, KvView kv, std::uint32_t layer, RopeView rope, __half* keys) {
   const KeyBlock block = block_list[blockIdx.y];
   const std::uint32_t dim = kv.head_dim, half = dim / 2, units = half / 8;
   const std::uint32_t head_begin = blockIdx.x * kHeads;
@@ -45,7 +46,7 @@ __global__ void __launch_bounds__(kThreads)
         a = *reinterpret_cast<const uint4*>(row);
         b = *reinterpret_cast<const uint4*>(row + half);
       }
-      bf16* out = keys + ((std::size_t{blockIdx.y} * kv.kv_heads + head) * kPageSlots + slot) * dim + pair;
+      __half* out = keys + ((std::size_t{blockIdx.y} * kv.kv_heads + head) * kPageSlots + slot) * dim + pair;
       *reinterpret_cast<uint4*>(out) = make_uint4(rotated_first(a.x, b.x, c[0], s[0]), rotated_first(a.y, b.y, c[1], s[1]),
                                                   rotated_first(a.z, b.z, c[2], s[2]), rotated_first(a.w, b.w, c[3], s[3]));
       *reinterpret_cast<uint4*>(out + half) = make_uint4(rotated_second(a.x, b.x, c[0], s[0]), rotated_second(a.y, b.y, c[1], s[1]),
@@ -57,7 +58,7 @@ __global__ void __launch_bounds__(kThreads)
 }  // namespace
 
 void rotate_keys(Stream stream, const KeyBlock* block_list, std::uint32_t blocks, const StepView& step, const KvView& kv,
-                 std::uint32_t layer, const RopeView& rope, bf16* keys) {
+                 std::uint32_t layer, const RopeView& rope, __half* keys) {
   GS_CHECK(kv.head_dim % 16 == 0 && blocks <= 65535);
   if (blocks == 0) return;
   launch(rotate_block, dim3(static_cast<unsigned>(ceil_div(kv.kv_heads, kHeads)), blocks), dim3(kThreads), 0, stream, block_list, step, kv,

@@ -54,6 +54,15 @@ __device__ inline void wait_for_previous() {
 #endif
 }
 
+// Two f32 rounded to f16 (nearest even) in one word, values beyond f16's range as the largest.
+__device__ inline std::uint32_t pack_f16(float low, float high) {
+  constexpr float kLargest = 65504.0f;
+  const __half2 pair = __floats2half2_rn(fminf(fmaxf(low, -kLargest), kLargest), fminf(fmaxf(high, -kLargest), kLargest));
+  std::uint32_t word;
+  memcpy(&word, &pair, sizeof(word));
+  return word;
+}
+
 #ifndef GRITSTONE_EMULATE_CUDA
 
 // The dynamic shared memory of a kernel, 16-byte aligned: unsigned char name[].
@@ -64,6 +73,13 @@ __device__ inline void wait_for_previous() {
 //   b[0] = B[2t, 2t+1][g], b[1] = B[2t+8, 2t+9][g];  d[0], d[1] = D[g][2t, 2t+1], d[2], d[3] = D[g+8][2t, 2t+1]
 __device__ inline void mma_bf16(float (&d)[4], const std::uint32_t (&a)[4], const std::uint32_t (&b)[2]) {
   asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
+               : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
+               : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+}
+
+// The same with f16 instead of bf16.
+__device__ inline void mma_f16(float (&d)[4], const std::uint32_t (&a)[4], const std::uint32_t (&b)[2]) {
+  asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
                : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
                : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
 }

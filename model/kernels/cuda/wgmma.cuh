@@ -38,8 +38,8 @@ __device__ inline std::uint64_t wgmma_matrix(const void* p) {
 #define GS_SUMS_4(j) "+f"(d[j][0]), "+f"(d[j][1]), "+f"(d[j][2]), "+f"(d[j][3])
 #define GS_SUMS_16(j) GS_SUMS_4(j), GS_SUMS_4(j + 1), GS_SUMS_4(j + 2), GS_SUMS_4(j + 3)
 
-// d += a b' for 64 rows of a and 256 rows of b, sixteen columns each: bf16 products, f32 sums. d[j][0], [1] of lane l in warp w of the group
-// are row 16 w + l / 4 and columns 8 j + 2 (l % 4), + 1; d[j][2], [3] the same of row + 8.
+// d += a b' for 64 rows of a and 256 rows of b, sixteen columns each: bf16 products, f32 sums. d[j][0], [1] of lane l in warp w of the
+// group are row 16 w + l / 4 and columns 8 j + 2 (l % 4), + 1; d[j][2], [3] the same of row + 8.
 __device__ inline void wgmma_64x256(float (&d)[32][4], const void* a, const void* b) {
   const std::uint64_t matrix_a = wgmma_matrix(a), matrix_b = wgmma_matrix(b);
   GS_WGMMA_ASM(

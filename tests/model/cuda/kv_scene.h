@@ -27,6 +27,7 @@ inline std::uint16_t bf16_bits(float value) {
   std::memcpy(&word, &value, sizeof(word));
   return static_cast<std::uint16_t>((word + 0x7FFF + (word >> 16 & 1)) >> 16);
 }
+inline __half* as_f16(const DeviceArray<std::uint16_t>& array) { return reinterpret_cast<__half*>(array.data()); }
 inline bf16* as_bf16(const DeviceArray<std::uint16_t>& array) { return reinterpret_cast<bf16*>(array.data()); }
 
 inline std::vector<float> random_values(std::size_t n, float spread, std::mt19937& random) {
@@ -124,14 +125,9 @@ class KvScene {
     return rotated;
   }
 
-  // Attention of a row's query (all heads) in double precision; rounded: q log2(e) and the rotated keys are rounded to bf16 first.
-  std::vector<double> attend(const SceneRow& row, const float* q, std::uint32_t heads, std::size_t layer, bool grouped,
-                             bool rounded) const {
-    constexpr float kLog2E = 1.44269504f;
-    std::vector<double> query(q, q + std::size_t{heads} * dim);
-    for (double& x : query) {
-      if (rounded) x = static_cast<double>(bf16_value(bf16_bits(static_cast<float>(x) * kLog2E)) / kLog2E);
-    }
+  // Attention of a row's query (all heads) in double precision.
+  std::vector<double> attend(const SceneRow& row, const float* q, std::uint32_t heads, std::size_t layer, bool grouped) const {
+    const std::vector<double> query(q, q + std::size_t{heads} * dim);
     const std::size_t sequence = static_cast<std::size_t>(row.sequence);
     std::vector<double> out(std::size_t{heads} * dim);
     for (std::size_t kv_head = 0; kv_head < kv_heads; ++kv_head) {
@@ -142,9 +138,6 @@ class KvScene {
         if (grouped && row.group >= 0 && group != 0 && group != row.group) continue;
         slots.push_back(slot);
         keys.push_back(key(sequence, slot, layer, kv_head));
-        for (double& x : keys.back()) {
-          if (rounded) x = static_cast<double>(bf16_value(bf16_bits(static_cast<float>(x))));
-        }
       }
       for (std::size_t head = kv_head * heads / kv_heads; head < (kv_head + 1) * heads / kv_heads; ++head) {
         std::vector<double> weights;

@@ -4,15 +4,23 @@
 // A fixed address with the block's poisoned memory of exactly the bytes asked for at the launch.
 #define GS_DYNAMIC_SHARED(name) unsigned char* const name = ::emulation::dynamic_shared()
 
-inline void mma_bf16(float (&d)[4], const std::uint32_t (&a)[4], const std::uint32_t (&b)[2], GS_EMULATED_PLACE) {
+inline void emulate_mma(bool f16, float (&d)[4], const std::uint32_t (&a)[4], const std::uint32_t (&b)[2], const char* file, int line) {
   std::uint32_t fragments[6] = {a[0], a[1], a[2], a[3], b[0], b[1]};
-  ::emulation::Exchange& met = ::emulation::meet_warp(::emulation::Instruction::kMma, kAllLanes, fragments, sizeof(fragments), file, line);
-  const auto& product = ::emulation::multiply_tiles(met);
+  const auto instruction = f16 ? ::emulation::Instruction::kMmaF16 : ::emulation::Instruction::kMma;
+  ::emulation::Exchange& met = ::emulation::meet_warp(instruction, kAllLanes, fragments, sizeof(fragments), file, line);
+  const auto& product = ::emulation::multiply_tiles(met, f16);
   const unsigned g = ::emulation::lane_index() / 4, t = ::emulation::lane_index() % 4;
   d[0] += product[g][2 * t];
   d[1] += product[g][2 * t + 1];
   d[2] += product[g + 8][2 * t];
   d[3] += product[g + 8][2 * t + 1];
+}
+
+inline void mma_bf16(float (&d)[4], const std::uint32_t (&a)[4], const std::uint32_t (&b)[2], GS_EMULATED_PLACE) {
+  emulate_mma(false, d, a, b, file, line);
+}
+inline void mma_f16(float (&d)[4], const std::uint32_t (&a)[4], const std::uint32_t (&b)[2], GS_EMULATED_PLACE) {
+  emulate_mma(true, d, a, b, file, line);
 }
 
 inline void check_aligned(const void* p, const char* file, int line) {

@@ -1,5 +1,5 @@
-// The instructions that model/kernels/cuda/wgmma.cuh writes in PTX, as documented there. Included inside of its namespace. Products are made
-// at once: a stage that is overwritten too early shows only on a device.
+// The instructions that model/kernels/cuda/wgmma.cuh writes in PTX, as documented there. Included inside of its namespace. Products are
+// made at once: a stage that is overwritten too early shows only on a device.
 #pragma once
 
 inline void wgmma_fence_shared() {}

@@ -24,6 +24,7 @@ enum class Instruction {
   kMatch,
   kReduce,
   kMma,
+  kMmaF16,
   kLoadMatrix,
   kLoadMatrixTransposed,
 };
@@ -49,7 +50,7 @@ unsigned lane_index();
 
 // The product of the tiles whose fragments, a[4] and b[2] of mma.m16n8k16 in bf16, the lanes left.
 using TileProduct = float[16][8];
-const TileProduct& multiply_tiles(Exchange& met);
+const TileProduct& multiply_tiles(Exchange& met, bool f16);
 
 unsigned char* dynamic_shared();
 

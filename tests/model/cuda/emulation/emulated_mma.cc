@@ -5,7 +5,7 @@
 
 namespace emulation {
 
-const TileProduct& multiply_tiles(Exchange& met) {
+const TileProduct& multiply_tiles(Exchange& met, bool f16) {
   static_assert(sizeof(TileProduct) <= sizeof(met.result));
   TileProduct& product = *reinterpret_cast<TileProduct*>(met.result);
   if (met.combined) return product;
@@ -13,8 +13,10 @@ const TileProduct& multiply_tiles(Exchange& met) {
   using Row = float __attribute__((vector_size(32)));  // compilers vectorise the loops below over the wrong one by themselves
   float a[16][16];
   Row b[16];
-  const auto low = [](std::uint32_t word) { return std::bit_cast<float>(word << 16); };
-  const auto high = [](std::uint32_t word) { return std::bit_cast<float>(word & 0xFFFF0000u); };
+  const auto low = [f16](std::uint32_t word) {
+    return f16 ? static_cast<float>(std::bit_cast<_Float16>(static_cast<std::uint16_t>(word))) : std::bit_cast<float>(word << 16);
+  };
+  const auto high = [&](std::uint32_t word) { return f16 ? low(word >> 16) : std::bit_cast<float>(word & 0xFFFF0000u); };
   for (unsigned lane = 0; lane < 32; ++lane) {
     const std::uint32_t* fragments = &met.lane<std::uint32_t>(lane);
     const unsigned g = lane / 4, t = lane % 4;
