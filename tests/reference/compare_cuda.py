@@ -37,6 +37,13 @@ def build(kind):
     return model.to(torch.bfloat16)
 
 
+def load(directory, dtype):
+    """From the file, not by a cast: a cast rounds RoPE's frequencies too."""
+    import transformers
+
+    return transformers.AutoModelForCausalLM.from_pretrained(directory, dtype=dtype).eval()
+
+
 @torch.no_grad()
 def states(model, ids):
     """Hidden states after every layer, router logits where there are any, and logits."""
@@ -61,23 +68,21 @@ def main():
     for kind in ("olmoe", "llama"):
         with tempfile.TemporaryDirectory() as scratch:
             directory = pathlib.Path(scratch) / kind
-            model = build(kind)
-            model.save_pretrained(directory)
+            build(kind).save_pretrained(directory)
             tokenizer = ROOT / "tests" / "golden" / "parity" / "olmoe_plain_bf16" / "tokenizer.json"
             (directory / "tokenizer.json").write_bytes(tokenizer.read_bytes())
-            model = model.to(theirs_device).eval()
+            models = {dtype: load(directory, dtype).to(theirs_device) for dtype in (torch.bfloat16, torch.float32)}
             for count in (5, 300):
                 ids = torch.randint(2, 300, (count,), generator=torch.Generator().manual_seed(count)).tolist()
-                bf16, bf16_routers = states(model, ids)
-                f32, f32_routers = states(model.float(), ids)
-                model.to(torch.bfloat16)
+                bf16, bf16_routers = states(models[torch.bfloat16], ids)
+                f32, f32_routers = states(models[torch.float32], ids)
                 output = pathlib.Path(scratch) / "out.safetensors"
                 subprocess.run([args.gritstone, "model", "forward", "-m", str(directory), "--ids", ",".join(map(str, ids)), "--device", args.device, "--compute", "fast", "--kv-type", "bf16",
                                 "-o", str(output)], check=True)
                 with safe_open(output, "pt") as file:
                     ours = {name: file.get_tensor(name) for name in file.keys()}
                 keep = torch.ones(count, dtype=torch.bool)
-                used = getattr(model.config, "num_experts_per_tok", 0) or 0
+                used = getattr(models[torch.float32].config, "num_experts_per_tok", 0) or 0
                 for layer, want in enumerate(f32_routers):
                     choice = want.topk(used).indices.sort().values
                     for other in (bf16_routers[layer], ours[f"router.{layer}"]):
