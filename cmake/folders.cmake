@@ -1,3 +1,13 @@
+# gritstone_precompile(TARGET header...): the standard headers that most files include, parsed once. Only with GRITSTONE_PCH (the sanitizer
+# presets), so that the other builds still show a file that forgot an include.
+option(GRITSTONE_PCH "Precompile standard headers" OFF)
+function(gritstone_precompile target)
+  if(GRITSTONE_PCH)
+    target_precompile_headers(${target} PRIVATE <algorithm> <chrono> <filesystem> <fstream> <functional> <map> <memory> <optional> <random> <span>
+      <sstream> <string> <thread> <unordered_map> <vector> ${ARGN})
+  endif()
+endfunction()
+
 # gritstone_folder(NAME [DEPENDS folder...] [LINK library...]): one static library gs_NAME of all NAME/**/*.cc.
 function(gritstone_folder name)
   cmake_parse_arguments(ARG "" "" "DEPENDS;LINK" ${ARGN})
@@ -17,6 +27,7 @@ function(gritstone_folder name)
       list(FILTER sources INCLUDE REGEX "_avx512.*\\.cc$")
       set_source_files_properties(${sources} PROPERTIES COMPILE_OPTIONS "-Wno-uninitialized;-Wno-maybe-uninitialized")
     endif()
+    gritstone_precompile(gs_${name})
     set(scope PUBLIC)
   endif()
   target_link_libraries(gs_${name} ${scope} gritstone_flags ${ARG_LINK})
@@ -37,6 +48,7 @@ function(gritstone_tests folder)
   endif()
   string(REPLACE "/" "_" target "test_${folder}")
   add_executable(${target} ${sources})
+  gritstone_precompile(${target} <gtest/gtest.h> <gmock/gmock.h>)
   target_link_libraries(${target} PRIVATE ${ARGN} gritstone_flags GTest::gtest_main GTest::gmock)
   target_compile_definitions(${target} PRIVATE GRITSTONE_SOURCE_DIR="${PROJECT_SOURCE_DIR}")
   add_dependencies(unit_tests ${target})

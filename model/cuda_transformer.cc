@@ -10,8 +10,6 @@ namespace {
 
 constexpr std::size_t kAlign = 256;
 constexpr std::uint32_t kMaxSplits = 32;
-// Two thread blocks for each of a large GPU's multiprocessors.
-constexpr std::size_t kAttentionBlocks = 264;
 // Rows of logits in device memory at once: 50 MB for a vocabulary of 50,000.
 constexpr std::size_t kLogitRows = 256;
 
@@ -109,8 +107,9 @@ CudaTransformer::Activations CudaTransformer::carve(const Sizes& sizes, bool vec
 }
 
 std::uint32_t CudaTransformer::splits(std::size_t rows) const noexcept {
-  // A thread block takes two KV heads (attention_vec.cu).
-  return std::clamp<std::uint32_t>(u32(kAttentionBlocks / ((config_.kv_heads + 1) / 2 * std::max<std::size_t>(rows, 1))), 1, kMaxSplits);
+  // Two thread blocks for each multiprocessor; a block takes two KV heads (attention_vec.cu).
+  const std::size_t blocks = 2 * static_cast<std::size_t>(cuda::device_properties().multiProcessorCount);
+  return std::clamp<std::uint32_t>(u32(blocks / ((config_.kv_heads + 1) / 2 * std::max<std::size_t>(rows, 1))), 1, kMaxSplits);
 }
 
 void CudaTransformer::wait(const char* what) const { cuda::check(cudaStreamSynchronize(stream_), what); }

@@ -24,12 +24,12 @@ void run(Stream stream, GemmWork work) {
   launch_gemm<Shape, Epilogue::kF32>(stream, work);
 }
 
-// What the busiest multiprocessor of an H100 multiplies, against the speed of the shape.
+// What the busiest multiprocessor multiplies, against the speed of the shape.
 template <class Shape>
 double cost(std::uint32_t rows, std::uint32_t outputs, double speed) {
-  constexpr std::size_t kProcessors = 132;
+  const std::size_t processors = static_cast<std::size_t>(device_properties().multiProcessorCount);
   const std::size_t tiles = ceil_div(rows, Shape::kRows) * ceil_div(outputs, Shape::kOutputs);
-  return static_cast<double>(ceil_div(tiles, kProcessors) * Shape::kRows * Shape::kOutputs) / speed;
+  return static_cast<double>(ceil_div(tiles, processors) * Shape::kRows * Shape::kOutputs) / speed;
 }
 
 int choose_variant(std::uint32_t rows, std::uint32_t outputs) {

@@ -174,7 +174,7 @@ cudaError_t cudaGetDeviceProperties(cudaDeviceProp* p, int index) {
   p->sharedMemPerMultiprocessor = 228 << 10;
   p->major = 9;
   p->minor = 0;
-  p->multiProcessorCount = 132;
+  p->multiProcessorCount = 6;  // few: every block of a persistent kernel costs time here
   p->l2CacheSize = 50 << 20;
   p->maxThreadsPerBlock = 1024;
   p->maxThreadsPerMultiProcessor = 2048;
