@@ -39,7 +39,9 @@ function(gritstone_cuda_kernels)
   set_target_properties(gs_cuda_kernels PROPERTIES LINKER_LANGUAGE CXX)
   target_link_libraries(gs_cuda_kernels INTERFACE gs_base CUDA::cudart_static)
   # Private: who uses the engine needs no CUDA header.
-  target_link_libraries(gs_model PRIVATE gs_cuda_kernels CUDA::cudart_static CUDA::cublas)
+  # cuBLAS is opened at run time (model/kernels/cuda/blas.cc), by its name or where it was at build time.
+  target_link_libraries(gs_model PRIVATE gs_cuda_kernels CUDA::cudart_static ${CMAKE_DL_LIBS})
+  set_source_files_properties(model/kernels/cuda/blas.cc PROPERTIES COMPILE_DEFINITIONS "GRITSTONE_CUBLAS=\"${CUDA_cublas_LIBRARY}\"")
 endfunction()
 
 # gritstone_cuda_tests(): tests/model/cuda against a real device; every test skips where there is none.
@@ -50,7 +52,7 @@ function(gritstone_cuda_tests)
   file(GLOB sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/tests/model/cuda/*_test.cc)
   list(FILTER sources EXCLUDE REGEX "/emulation_test\\.cc$")
   add_executable(test_cuda ${sources})
-  target_link_libraries(test_cuda PRIVATE gs_model gs_cuda_kernels CUDA::cudart_static CUDA::cublas gritstone_flags GTest::gtest_main GTest::gmock)
+  target_link_libraries(test_cuda PRIVATE gs_model gs_cuda_kernels CUDA::cudart_static gritstone_flags GTest::gtest_main GTest::gmock)
   target_compile_definitions(test_cuda PRIVATE GRITSTONE_SOURCE_DIR="${PROJECT_SOURCE_DIR}")
   add_dependencies(unit_tests test_cuda)
   add_test(NAME cuda COMMAND test_cuda --gtest_brief=1)

@@ -53,7 +53,7 @@ TEST_P(AffineBlocks, HoldTheSameValues) {
 INSTANTIATE_TEST_SUITE_P(Types, AffineBlocks,
                          testing::Values(DType::kQ4_0, DType::kQ4_1, DType::kQ5_0, DType::kQ5_1, DType::kQ8_0, DType::kQ2_K, DType::kQ3_K,
                                          DType::kQ4_K, DType::kQ5_K, DType::kQ6_K),
-                         [](const auto& info) { return std::string(traits(info.param).name); });
+                         [](const auto& type) { return std::string(traits(type.param).name); });
 
 TEST(AffineBlocks, FloatTypesHaveNone) {
   for (const DType type : {DType::kF32, DType::kF16, DType::kBF16}) EXPECT_FALSE(affine_format(type).has_value());

@@ -237,7 +237,7 @@ INSTANTIATE_TEST_SUITE_P(Shapes, CudaEngine,
                                          Shape{"dense_bf16", dense_config(), DType::kBF16},
                                          Shape{"dense_q5_1", dense_config(), DType::kQ5_1},
                                          Shape{"many_bf16", many_experts_config(), DType::kBF16}),
-                         [](const auto& info) { return std::string(info.param.name); });
+                         [](const auto& shape) { return std::string(shape.param.name); });
 
 TEST(CudaEngineErrors, WhatTheDeviceDoesNotDo) {
   GS_REQUIRE_DEVICE();
