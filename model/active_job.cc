@@ -26,7 +26,8 @@ void ActiveJob::admit(KvPages& pool, Backend& backend) {
   for (const TokenRun& r : layout.runs) place(r.slot, r.position, r.count, r.group);
   started = Clock::now();
   queued_seconds = std::chrono::duration<double>(started - submitted).count();
-  if (!job.context.empty()) backend.load(kv, job.context);
+  loading = !job.context.empty();
+  if (loading) backend.load(kv, job.context);
   load_seconds = std::chrono::duration<double>(Clock::now() - started).count();
   job.context.clear();  // the backend holds what it still needs; let the spans' owner evict them
 }

@@ -27,6 +27,7 @@ class ActiveJob {
   std::promise<JobOutput> promise;
   KvSequence kv;
   std::size_t done = 0;   // tokens of the current round that are computed
+  bool loading = false;   // spans of its context reach the pages with its next step
   bool decoding = false;  // `next` has continued it at least once
   JobOutput output;       // of the current round
   Clock::time_point submitted;

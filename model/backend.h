@@ -46,6 +46,8 @@ class Backend {
   virtual void release(const KvSequence& sequence) noexcept = 0;
   // The states of `count` slots from `slot` as a new span of `type`.
   virtual KvSpan save(const KvSequence& sequence, std::size_t slot, std::size_t count, KvType type) = 0;
+  // Seconds of the last forward that went into loading, where load itself only takes note.
+  virtual double load_seconds() const noexcept = 0;
   // Computes the step's rows, writing K and V into their slots. Returns logits [step.logit_rows.size(), vocab], valid until the next call.
   virtual std::span<const float> forward(const StepRows& step, StepObserver& observer) = 0;
 };

@@ -25,6 +25,7 @@ class CpuBackend : public Backend {
   std::size_t threads() const noexcept override { return threads_.threads(); }
   void load(const KvSequence& sequence, std::span<const Segment> segments) override { transfer_.load(sequence, segments); }
   void release(const KvSequence&) noexcept override {}
+  double load_seconds() const noexcept override { return 0; }
   KvSpan save(const KvSequence& sequence, std::size_t slot, std::size_t count, KvType type) override {
     return transfer_.save(sequence, slot, count, type);
   }

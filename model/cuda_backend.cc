@@ -116,10 +116,14 @@ class CudaBackend : public Backend {
   std::size_t threads() const noexcept override { return threads_.threads(); }
   void load(const KvSequence& sequence, std::span<const Segment> segments) override { spans_.add(sequence, segments); }
   void release(const KvSequence& sequence) noexcept override { spans_.cancel(sequence); }
+  double load_seconds() const noexcept override { return spans_.seconds(); }
   KvSpan save(const KvSequence& sequence, std::size_t slot, std::size_t count, KvType type) override {
     return spans_.save(sequence, slot, count, type, stream_.get());
   }
-  std::span<const float> forward(const StepRows& step, StepObserver& observer) override { return transformer_.forward(step, observer); }
+  std::span<const float> forward(const StepRows& step, StepObserver& observer) override {
+    spans_.reset_seconds();
+    return transformer_.forward(step, observer);
+  }
 
  private:
   cuda::KvView kv_view() const {

@@ -1,6 +1,7 @@
 #include "model/cuda_spans.h"
 
 #include <algorithm>
+#include <chrono>
 #include <cstring>
 
 #include "model/kernels/kernel_table.h"
@@ -22,6 +23,19 @@ void parallel_copy(ThreadPool& threads, std::uint8_t* to, const std::uint8_t* fr
 }
 
 }  // namespace
+
+// Adds the time it lives.
+class CudaSpans::Timer {
+ public:
+  explicit Timer(double& seconds) : seconds_(seconds) {}
+  ~Timer() { seconds_ += std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count(); }
+  Timer(const Timer&) = delete;
+  Timer& operator=(const Timer&) = delete;
+
+ private:
+  double& seconds_;
+  const std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
+};
 
 CudaSpans::CudaSpans(const KvShape& shape, const cuda::KvView& kv, ThreadPool& threads, std::size_t budget)
     : shape_(shape), kv_(kv), threads_(threads), arena_(budget) {
@@ -101,6 +115,7 @@ bool CudaSpans::place(Resident& resident) {
 }
 
 void CudaSpans::begin() {
+  const Timer timer(seconds_);
   if (pages_device_.bytes() < pages_.size() * sizeof(std::uint32_t))
     pages_device_ = cuda::DeviceBuffer(2 * pages_.size() * sizeof(std::uint32_t));
   // From pageable memory: the call returns when the pages were read.
@@ -128,6 +143,7 @@ void CudaSpans::copy_layer(const KvSpan& span, std::size_t layer, std::uint8_t* 
 }
 
 void CudaSpans::advance(std::size_t layer, cuda::Stream compute) {
+  const Timer timer(seconds_);
   for (Pending& pending : pending_) {
     const KvSpan& span = *pending.segment.span;
     std::uint8_t* const base =
@@ -152,6 +168,7 @@ void CudaSpans::advance(std::size_t layer, cuda::Stream compute) {
 }
 
 void CudaSpans::end() {
+  const Timer timer(seconds_);
   cuda::check(cudaStreamSynchronize(stream_), "upload of spans");
   for (const Pending& pending : pending_) {
     if (pending.resident != nullptr) pending.resident->in_use = false;

@@ -39,6 +39,10 @@ class CudaSpans {
   // After the last layer: everything pending is done, once the streams are.
   void end();
 
+  // Seconds that begin, advance and end took since the reset: filling page-locked memory and waiting for the bus.
+  double seconds() const noexcept { return seconds_; }
+  void reset_seconds() noexcept { seconds_ = 0; }
+
   // The states of `count` slots from `slot` as a new span of `type`; waits for the device.
   KvSpan save(const KvSequence& sequence, std::size_t slot, std::size_t count, KvType type, cuda::Stream compute);
 
@@ -62,6 +66,7 @@ class CudaSpans {
     cudaEvent_t copied = nullptr;
   };
 
+  class Timer;
   Resident* find_or_place(const std::shared_ptr<const KvSpan>& span);
   bool place(Resident& resident);
   void copy_layer(const KvSpan& span, std::size_t layer, std::uint8_t* to);
@@ -77,6 +82,7 @@ class CudaSpans {
   std::list<Resident> residents_;  // most recently used first
   std::vector<Pending> pending_;
   std::vector<std::uint32_t> pages_;
+  double seconds_ = 0;
   cuda::DeviceBuffer pages_device_;
 };
 

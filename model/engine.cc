@@ -285,10 +285,13 @@ class JobEngine : public Engine {
       return;
     }
     deal_out(logits, slices);
+    const double loading = backend_->load_seconds();
     const double seconds = std::chrono::duration<double>(Clock::now() - begin).count();
     for (const Slice& slice : slices) {
       slice.job->done += slice.count;
-      slice.job->compute_seconds += seconds;
+      slice.job->compute_seconds += slice.job->loading ? seconds - loading : seconds;
+      if (slice.job->loading) slice.job->load_seconds += loading;
+      slice.job->loading = false;
       if (slice.job->remaining() == 0) finish_round(*slice.job);
     }
     drop_without_pages();

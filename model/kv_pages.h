@@ -6,12 +6,9 @@
 #include <vector>
 
 #include "base/error.h"
+#include "model/kernels/vector_kernels.h"
 
 namespace gritstone {
-
-// Slots of one KV page, and of one step of the online softmax. Counted from slot 0, so that results do not depend on how a prefill was
-// split.
-inline constexpr std::size_t kKvBlock = 64;
 
 // One job's slots. Slot i lies in pages[i / kKvBlock].
 struct KvSequence {

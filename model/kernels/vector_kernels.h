@@ -5,10 +5,11 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "model/kv_pages.h"
-
 namespace gritstone {
 
+// Slots of one KV page, and of one step of the online softmax. Counted from slot 0, so that results do not depend on how a prefill was
+// split.
+inline constexpr std::size_t kKvBlock = 64;
 // Queries that share one decoding of a KV block.
 inline constexpr std::size_t kQueryTile = 32;
 
