@@ -106,7 +106,7 @@ EmbedderManifest read(const rapidjson::Value& object) {
   return m;
 }
 
-std::string quoted(std::string_view text) { return "\"" + std::string(text) + "\""; }
+std::string in_quotes(std::string_view text) { return "\"" + std::string(text) + "\""; }
 
 }  // namespace
 
@@ -177,8 +177,8 @@ std::string manifest_difference(const EmbedderManifest& stored, const EmbedderMa
     return what + " is " + was + ", this command uses " + is;
   };
   if (stored.model_hash != current.model_hash) {
-    return differ("model", quoted(stored.model_name) + " (SHA-256 " + stored.model_hash.substr(0, 12) + ")",
-                  quoted(current.model_name) + " (SHA-256 " + current.model_hash.substr(0, 12) + ")");
+    return differ("model", in_quotes(stored.model_name) + " (SHA-256 " + stored.model_hash.substr(0, 12) + ")",
+                  in_quotes(current.model_name) + " (SHA-256 " + current.model_hash.substr(0, 12) + ")");
   }
   if (stored.tokenizer != current.tokenizer) {
     return differ("tokenizer", "SHA-256 " + stored.tokenizer.substr(0, 12), "SHA-256 " + current.tokenizer.substr(0, 12));
@@ -202,7 +202,7 @@ std::string manifest_difference(const EmbedderManifest& stored, const EmbedderMa
 void require_same_embedder(const EmbedderManifest& stored, const EmbedderManifest& current, std::string_view collection) {
   const std::string difference = manifest_difference(stored, current);
   if (difference.empty()) return;
-  throw Error(ErrorCode::kInvalidArgument, "collection " + quoted(collection) + " was embedded differently: " + difference +
+  throw Error(ErrorCode::kInvalidArgument, "collection " + in_quotes(collection) + " was embedded differently: " + difference +
                                                "; to embed it anew: gritstone collection reembed -c " + std::string(collection));
 }
 
