@@ -106,6 +106,7 @@ std::unique_ptr<Engine> CliSession::create_engine(EngineOptions engine_options) 
     if (options.device != "auto" || engine_options.device != Device::kCuda) throw;
     note(std::string(error.what()) + "; using the CPU");
     engine_options.device = Device::kCpu;
+    if (engine_options.max_batch_tokens == kCudaBatchTokens) engine_options.max_batch_tokens = EngineOptions{}.max_batch_tokens;
     return Engine::create(model(), engine_options);
   }
 }

@@ -81,17 +81,12 @@ endfunction()
 function(gritstone_emulated_cuda_tests)
   file(GLOB kernels CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/model/kernels/cuda/*.cu)
   file(GLOB sources CONFIGURE_DEPENDS
-    ${PROJECT_SOURCE_DIR}/model/cuda_*.cc ${PROJECT_SOURCE_DIR}/model/kernels/cuda/*.cc
-    ${PROJECT_SOURCE_DIR}/tests/model/cuda/emulation/*.cc
-    ${PROJECT_SOURCE_DIR}/tests/model/cuda/*_test.cc)
-  if(NOT kernels)
-    return()
-  endif()
+    ${PROJECT_SOURCE_DIR}/model/cuda_*.cc ${PROJECT_SOURCE_DIR}/model/kernels/cuda/*.cc ${PROJECT_SOURCE_DIR}/tests/model/cuda/*_test.cc)
   set_source_files_properties(${kernels} PROPERTIES LANGUAGE CXX)
   # Most of the tests' time is spent here.
   file(GLOB emulation CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/tests/model/cuda/emulation/*.cc)
   set_source_files_properties(${emulation} PROPERTIES COMPILE_OPTIONS -O3)
-  add_executable(test_cuda_emulated ${kernels} ${sources})
+  add_executable(test_cuda_emulated ${kernels} ${sources} ${emulation})
   target_include_directories(test_cuda_emulated BEFORE PRIVATE ${PROJECT_SOURCE_DIR}/tests/model/cuda/emulation)
   target_compile_definitions(test_cuda_emulated PRIVATE GRITSTONE_EMULATE_CUDA GRITSTONE_WGMMA GRITSTONE_SOURCE_DIR="${PROJECT_SOURCE_DIR}")
   target_compile_options(test_cuda_emulated PRIVATE -O1 -Wno-unknown-pragmas)

@@ -32,7 +32,7 @@ class StepObserver {
 };
 
 // Not thread-safe: the engine's thread owns it. Everything may throw Error(kDevice), or kMemoryBudget where the device has no room for a
-// step of this size; then the step had no effect that matters and a smaller one may work.
+// step of this size; then nothing was loaded or lost, and a smaller step may work.
 class Backend {
  public:
   virtual ~Backend() = default;

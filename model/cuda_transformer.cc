@@ -128,27 +128,26 @@ std::span<const float> CudaTransformer::forward(const StepRows& step, StepObserv
   if (!looks_inside(observer) && replay(step)) return logits;
   vec_step_.fill(step);
   vec_step_.upload(stream_);
-  vec_forward(step, &observer, vec_step_, vec_, vec_step_.grouped());
-  const std::size_t rows = step.logit_rows.size();
-  if (rows > 0) {
-    cuda::vec_linear(stream_, weights_.output(), vec_.x, vec_step_.logit_rows(), weights_.output_norm(), config_.rms_norm_eps, u32(rows),
-                     vec_.logits, false);
-    cuda::check(
-        cudaMemcpyAsync(vec_logits_.as<float>(), vec_.logits, rows * config_.vocab * sizeof(float), cudaMemcpyDeviceToHost, stream_),
-        "download of logits");
-  }
+  vec_forward(step, &observer);
+  if (!step.logit_rows.empty()) queue_vec_logits(vec_step_.logit_rows(), step.logit_rows.size());
   wait("a step");
   return logits;
 }
 
-void CudaTransformer::vec_forward(const StepRows& step, StepObserver* observer, const CudaStep& s, const Activations& a, bool grouped) {
+void CudaTransformer::queue_vec_logits(const std::int32_t* rows, std::size_t count) {
+  cuda::vec_linear(stream_, weights_.output(), vec_.x, rows, weights_.output_norm(), config_.rms_norm_eps, u32(count), vec_.logits, false);
+  cuda::check(cudaMemcpyAsync(vec_logits_.as<float>(), vec_.logits, count * config_.vocab * sizeof(float), cudaMemcpyDeviceToHost, stream_),
+              "download of logits");
+}
+
+void CudaTransformer::vec_forward(const StepRows& step, StepObserver* observer) {
   const bool loading = spans_.pending();
   if (loading) spans_.begin();
-  cuda::embed_rows(stream_, weights_.embedding(), s.view().token, u32(step.size()), a.x);
-  observe_hidden(0, step.size(), observer, a);
+  cuda::embed_rows(stream_, weights_.embedding(), vec_step_.view().token, u32(step.size()), vec_.x);
+  observe_hidden(0, step.size(), observer, vec_);
   for (std::size_t layer = 0; layer < config_.layers; ++layer) {
     if (loading) spans_.advance(layer, stream_);
-    if (step.projected(layer) > 0) vec_layer(layer, step.projected(layer), step.active(layer), observer, s, a, grouped);
+    if (step.projected(layer) > 0) vec_layer(layer, step.projected(layer), step.active(layer), observer);
   }
   if (loading) spans_.end();
 }
@@ -180,15 +179,8 @@ bool CudaTransformer::replay(const StepRows& step) {
 void CudaTransformer::capture(std::size_t rows, bool grouped, const StepRows& step) {
   // Kernels are loaded by their first launch, which a capture does not allow.
   vec_step_.upload(stream_);
-  vec_forward(step, nullptr, vec_step_, vec_, grouped);
-  const auto queue_logits = [&] {
-    cuda::vec_linear(stream_, weights_.output(), vec_.x, nullptr, weights_.output_norm(), config_.rms_norm_eps, u32(rows), vec_.logits,
-                     false);
-    cuda::check(
-        cudaMemcpyAsync(vec_logits_.as<float>(), vec_.logits, rows * config_.vocab * sizeof(float), cudaMemcpyDeviceToHost, stream_),
-        "download of logits");
-  };
-  queue_logits();
+  vec_forward(step, nullptr);
+  queue_vec_logits(nullptr, rows);
   wait("a decode step");
   if (cudaStreamBeginCapture(stream_, cudaStreamCaptureModeThreadLocal) != cudaSuccess) {
     cudaGetLastError();
@@ -198,8 +190,8 @@ void CudaTransformer::capture(std::size_t rows, bool grouped, const StepRows& st
   cudaGraph_t graph = nullptr;
   try {
     vec_step_.upload(stream_);
-    vec_forward(step, nullptr, vec_step_, vec_, grouped);
-    queue_logits();
+    vec_forward(step, nullptr);
+    queue_vec_logits(nullptr, rows);
   } catch (...) {
     cudaStreamEndCapture(stream_, &graph);
     if (graph != nullptr) cudaGraphDestroy(graph);
@@ -252,14 +244,15 @@ cuda::AttentionArguments CudaTransformer::attention_arguments(std::size_t layer,
   return arguments;
 }
 
-void CudaTransformer::vec_layer(std::size_t layer, std::size_t projected, std::size_t rows, StepObserver* observer, const CudaStep& s,
-                                const Activations& a, bool grouped) {
+void CudaTransformer::vec_layer(std::size_t layer, std::size_t projected, std::size_t rows, StepObserver* observer) {
+  const CudaStep& s = vec_step_;
+  const Activations& a = vec_;
   const CudaLayer& w = weights_.layers()[layer];
   const float eps = config_.rms_norm_eps;
   cuda::vec_linear(stream_, w.qkv, a.x, nullptr, w.attention_norm, eps, u32(projected), a.qkv, false);
   qkv_store(layer, projected, observer, s, a);
   if (rows == 0) return;
-  cuda::AttentionArguments arguments = attention_arguments(layer, a, grouped);
+  cuda::AttentionArguments arguments = attention_arguments(layer, a, s.grouped());
   arguments.out_f32 = a.attended_f32;
   cuda::attention_vec(stream_, arguments, s.view(), s.vec_list(), u32(rows), splits(rows), kv_, a.attention_workspace);
   cuda::vec_linear(stream_, w.attention_output, a.attended_f32, nullptr, nullptr, 0.0f, u32(rows), a.x, true);

@@ -47,13 +47,13 @@ class CudaTransformer {
   };
 
   Activations carve(const Sizes& sizes, bool vec, std::uint8_t* memory, std::size_t& bytes) const;
-  void vec_forward(const StepRows& step, StepObserver* observer, const CudaStep& s, const Activations& a, bool grouped);
+  void vec_forward(const StepRows& step, StepObserver* observer);
+  void queue_vec_logits(const std::int32_t* rows, std::size_t count);  // null: the first `count`
   std::span<const float> matrix_forward(const StepRows& step, StepObserver& observer);
   bool looks_inside(const StepObserver& observer) const;
   bool replay(const StepRows& step);
   void capture(std::size_t rows, bool grouped, const StepRows& step);
-  void vec_layer(std::size_t layer, std::size_t projected, std::size_t rows, StepObserver* observer, const CudaStep& s,
-                 const Activations& a, bool grouped);
+  void vec_layer(std::size_t layer, std::size_t projected, std::size_t rows, StepObserver* observer);
   void matrix_layer(std::size_t layer, std::size_t projected, std::size_t rows, StepObserver& observer, const Activations& a);
   void dense(const cuda::DeviceMatrix& w, const cuda::bf16* x, std::size_t rows, float* y, bool add);
   void qkv_store(std::size_t layer, std::size_t projected, StepObserver* observer, const CudaStep& s, const Activations& a);

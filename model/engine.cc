@@ -210,10 +210,15 @@ class JobEngine : public Engine {
       if (pages > pages_.free()) break;
       const bool leaves_room = pages_.free() - pages >= pages_.total() / 2;
       if (options_.max_bulk_tokens > 0 && job->priority() == Priority::kBulk && !leaves_room && !running_.empty()) break;
-      job->admit(pages_, *backend_);
+      ++taken;
+      try {
+        job->admit(pages_, *backend_);
+      } catch (const Error&) {  // no room on the device for its spans
+        fail(*job, std::current_exception());
+        continue;
+      }
       job->begin_round(config_);
       running_.push_back(std::move(job));
-      ++taken;
     }
     waiting_.erase(waiting_.begin(), waiting_.begin() + static_cast<std::ptrdiff_t>(taken));
   }

@@ -43,7 +43,7 @@ for stage in "$@"; do
     peer) run python3 tests/bench/transformers_olmoe.py ${PEER_OPTIONS:-} ;;
     reuse)
       synth "${REUSE_TYPE:-bf16}"
-      run "$bench/reuse_bench" "$work/olmoe-${REUSE_TYPE:-bf16}.gguf" --device cuda --threads "$(nproc)" --span-type bf16 --work "$work/reuse" ;;
+      run "$bench/reuse_bench" "$work/olmoe-${REUSE_TYPE:-bf16}.gguf" --device cuda --threads "$(nproc)" --span-type bf16 --work "$work/reuse" ${REUSE_OPTIONS:-} ;;
     *) echo "cuda_check.sh: unknown stage $stage" >&2; exit 1 ;;
   esac
 done

@@ -18,7 +18,7 @@ constexpr int kPerThread = 16;
 constexpr std::uint32_t kSegment = kThreads * kPerThread;  // keys one block selects from, in registers
 // Vectors whose scores exist at once: 64 MB of scores for 64 queries.
 constexpr std::size_t kChunk = std::size_t{1} << 18;
-// Fewer queries are a matter of bandwidth alone, which cuBLAS's tiles do not reach.
+// Up to so many the own kernel takes them, four at a time: one is at 96 % of the bandwidth, eight are not (docs/results/cuda.md).
 constexpr std::uint32_t kVecQueries = 8;
 
 // Orders like the score, then by descending id; never 0, which stands for nothing.
