@@ -37,7 +37,28 @@ void write_timings(JsonOutput& json, const AnswerTimings& t) {
   json.end_object();
 }
 
+void write_budget(JsonOutput& json, const std::optional<BudgetReport>& budget) {
+  json.key("budget");
+  if (!budget) {
+    json.null();
+    return;
+  }
+  write_budget_report(json, *budget);
+}
+
 }  // namespace
+
+void write_budget_report(JsonOutput& json, const BudgetReport& report) {
+  json.begin_object().field("budget_ms", report.budget_ms).field("fits", report.fits).field("mode", search_mode_name(report.chosen.mode));
+  json.field("top_k", report.chosen.k).field("passages", report.passages).field("passage_tokens", report.chosen.passage_tokens);
+  json.field("reuse", reuse_name(report.chosen.reuse)).field("expected_f1", report.chosen.f1).field("measured_here", report.own_table);
+  json.field("considered", report.considered).field("retrieval_ms", report.retrieval_ms).field("expected_ms", report.expected_ms);
+  json.field("cautious_ms", report.cautious_ms).key("actual_ms");
+  report.actual_ms > 0 ? json.value(report.actual_ms) : json.null();
+  json.key("kept");
+  report.actual_ms > 0 ? json.value(report.kept) : json.null();
+  json.end_object();
+}
 
 void write_answer_members(JsonOutput& json, std::string_view question, const AnswerResult& result, const FileIdOfPath& file_id) {
   json.field("question", question).field("answer", result.answer);
@@ -85,6 +106,7 @@ void write_answer_members(JsonOutput& json, std::string_view question, const Ans
     json.field("recomputed", passage.recomputed).field("bytes", passage.bytes).field("load_ms", passage.load_ms).end_object();
   }
   json.end_array().end_object();
+  write_budget(json, result.budget);
 }
 
 }  // namespace gritstone

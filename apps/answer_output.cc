@@ -51,6 +51,17 @@ bool AnswerStream::finish(const AnswerResult& result) {
   return false;
 }
 
+void print_budget_choice(CliSession& session, const BudgetReport& report) {
+  const std::string chosen = quality_entry_name(report.chosen);
+  if (!report.fits) {
+    session.warn(format("nothing starts within %.0f ms here; the fastest is %s, expected after %.0f to %.0f ms", report.budget_ms,
+                        chosen.c_str(), report.expected_ms, report.cautious_ms));
+    return;
+  }
+  session.detail(format("Budget of %.0f ms: %s, expected after %.0f to %.0f ms", report.budget_ms, chosen.c_str(), report.expected_ms,
+                        report.cautious_ms));
+}
+
 void print_answer_json(std::string_view question, const AnswerResult& result) {
   JsonOutput json;
   json.begin_object();
@@ -86,6 +97,10 @@ void print_answer(CliSession& session, const AnswerResult& result, bool shown) {
   if (result.drafts.proposed > 0) {
     session.detail(format("Drafts from the passages: %zu of %zu tokens held, %zu steps", result.drafts.accepted, result.drafts.proposed,
                           result.drafts.steps));
+  }
+  if (result.budget && result.budget->actual_ms > 0) {
+    const BudgetReport& b = *result.budget;
+    session.note(format("Budget: %.0f ms, %s (%s)", b.budget_ms, b.kept ? "kept" : "not kept", quality_entry_name(b.chosen).c_str()));
   }
   const AnswerTimings& t = result.timings;
   session.note(format(

@@ -24,6 +24,8 @@ class AnswerStream {
 };
 
 void print_answer_json(std::string_view question, const AnswerResult& result);
+// What a budget for the first token led to, before the answer: a note, or a warning if nothing starts in time.
+void print_budget_choice(CliSession& session, const BudgetReport& report);
 // Answer, numbered citations with file and byte span, what did not fit, and with -v the times. shown: the answer's text is out already.
 void print_answer(CliSession& session, const AnswerResult& result, bool shown);
 

@@ -25,6 +25,7 @@ struct Options {
   std::string layout = "docs-first";
   ReuseFlags reuse;
   double timeout = 0;
+  double ttft_budget = 0;
   bool no_abstain = false;
   bool no_drafts = false;
 };
@@ -38,6 +39,17 @@ void keep_vectors(CliSession& session, Store& store, const CollectionInfo& colle
     if (error.code() == ErrorCode::kLocked) return;
     session.warn(std::string("vectors were not kept: ") + error.what());
   }
+}
+
+// The quality table that fits: the collection's own, where it was measured with this model and layout.
+StartBudget start_budget(CliSession& session, double ms, const Store& store, const CollectionInfo& collection, const ModelParts& parts,
+                         StartCosts& costs, PromptLayout layout) {
+  if (!costs.measured()) {
+    session.note("Measuring how fast this machine is with this model; it is done once");
+    costs.measure(parts.engine(), session.stop());
+    costs.save();
+  }
+  return {ms, &costs, quality_table_for(store, collection, parts, layout)};
 }
 
 int run(CliSession& session, const Options& options) {
@@ -55,6 +67,12 @@ int run(CliSession& session, const Options& options) {
   const std::unique_ptr<GritEmbedder> embedder =
       request.search.mode == SearchMode::kBm25 ? nullptr : open_collection_embedder(parts, snapshot->info());
   parts.engine();  // loading is not part of the answer's time
+  std::optional<StartCosts> start_costs;
+  if (options.ttft_budget > 0) {
+    start_costs.emplace(measurements_file(parts, "start"));
+    request.budget = start_budget(session, options.ttft_budget, store, snapshot->info(), parts, *start_costs, request.layout);
+    request.on_budget = [&session](const BudgetReport& report) { print_budget_choice(session, report); };
+  }
   if (options.timeout > 0) {
     request.deadline = std::chrono::steady_clock::now() + std::chrono::microseconds(static_cast<std::int64_t>(options.timeout * 1e6));
   }
@@ -102,6 +120,14 @@ void add_ask_command(CLI::App& app, CliSession& session, CommandTable& table) {
   add_reuse_flags(*command, options->reuse);
   command->add_option("--instruction", options->answer.instruction, "Replaces the built-in instruction to the model");
   command->add_option("--stop", options->answer.stop_strings, "Ends before this text (may be repeated)")->take_all();
+  command
+      ->add_option("--ttft-budget", options->ttft_budget,
+                   "Milliseconds to the first token: passages, their length and reuse are chosen so that it comes in time")
+      ->check(CLI::PositiveNumber);
+  command
+      ->add_option("--passage-tokens", options->answer.passage_tokens,
+                   "Of every passage at most so many tokens, its sentences nearest to the question; 0: whole passages")
+      ->capture_default_str();
   command->add_option("--timeout", options->timeout, "Gives up after so many seconds; 0: never")->check(CLI::NonNegativeNumber);
   command->add_flag("--no-abstain", options->no_abstain, "Lets the model answer even if no passage seems to hold the answer");
   command->add_flag("--no-drafts", options->no_drafts, "Decodes token by token instead of checking quotes from the passages in batches");
@@ -111,6 +137,7 @@ void add_ask_command(CLI::App& app, CliSession& session, CommandTable& table) {
       "Examples:\n"
       "  gritstone ask \"When does the last ferry leave in winter?\" -c notes -m model.gguf\n"
       "  gritstone ask \"Who decided on the archive?\" -c work -k 8 -n 120 --json\n"
+      "  gritstone ask \"When does the last ferry leave in winter?\" -c notes --ttft-budget 800\n"
       "  gritstone ask \"What does error 17 mean?\" --filter \"path:manuals/*\" --layout query-first");
   table.add(command, [&session, options] { return run(session, *options); });
 }

@@ -18,12 +18,15 @@ KvType ReuseFlags::span_kv_type() const noexcept { return kv_type_from_name(span
 
 SpanCacheOptions ReuseFlags::cache_options(Store::Mode mode, const ModelParts& parts) const {
   SpanCacheOptions options{ram_mb << 20, mode == Store::Mode::kReadWrite ? disk_mb << 20 : 0, {}, true};
-  // One file per model, kernels and threads: that is what the rates depend on.
-  if (const std::filesystem::path directory = cache_directory("costs"); !directory.empty()) {
-    options.costs_file = directory / (parts.hash().substr(0, 16) + "-" + parts.engine().numerics_id() + "-" +
-                                      std::to_string(parts.engine().threads()) + ".json");
-  }
+  options.costs_file = measurements_file(parts, "spans");
   return options;
+}
+
+std::filesystem::path measurements_file(const ModelParts& parts, std::string_view what) {
+  const std::filesystem::path directory = cache_directory("costs");
+  if (directory.empty()) return {};
+  return directory / (parts.hash().substr(0, 16) + "-" + parts.engine().numerics_id() + "-" + std::to_string(parts.engine().threads()) +
+                      "-" + std::string(what) + ".json");
 }
 
 Store::Mode ReuseFlags::store_mode(CliSession& session) const {

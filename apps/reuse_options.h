@@ -2,7 +2,9 @@
 #pragma once
 
 #include <cstdint>
+#include <filesystem>
 #include <string>
+#include <string_view>
 
 #include "apps/cli_session.h"
 #include "index/span_cache.h"
@@ -22,6 +24,10 @@ struct ReuseFlags {
   // kReadWrite if spans can be kept on disk: a store on a read-only medium still answers.
   Store::Mode store_mode(CliSession& session) const;
 };
+
+// Where this machine's measurements of the model are remembered: one file per model, kernels and threads, because that is what they depend
+// on. Empty if there is no place for it.
+std::filesystem::path measurements_file(const ModelParts& parts, std::string_view what);
 
 // `flags` must outlive the parse. add_span_flags: only how spans are kept (--span-type, --cache-disk).
 void add_span_flags(CLI::App& command, ReuseFlags& flags);

@@ -53,6 +53,22 @@ std::optional<SpanHit> SpanCache::find(const SpanKey& key, std::span<const std::
   return SpanHit{std::move(span), SpanTier::kDisk, milliseconds};
 }
 
+std::optional<SpanPlace> SpanCache::where(const SpanKey& key, std::span<const std::int32_t> ids) const {
+  {
+    const std::lock_guard lock(mutex_);
+    const auto found = ram_.find(key);
+    if (found != ram_.end() && std::ranges::equal(found->second.ids, ids)) {
+      if (!costs_.ram_pays(ids.size(), found->second.bytes)) return std::nullopt;
+      return SpanPlace{SpanTier::kRam, found->second.bytes};
+    }
+  }
+  if (!options_.read_disk) return std::nullopt;
+  std::error_code absent;
+  const std::uint64_t size = std::filesystem::file_size(span_file_path(store_.path(), key), absent);
+  if (absent || !costs_.disk_pays(ids.size(), size)) return std::nullopt;
+  return SpanPlace{SpanTier::kDisk, size};
+}
+
 std::nullopt_t SpanCache::miss(bool passed_over) {
   ++stats_.misses;
   if (passed_over) ++stats_.passed_over;

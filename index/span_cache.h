@@ -33,6 +33,12 @@ struct SpanHit {
   double load_ms = 0;  // mapping and verifying the file
 };
 
+// Where find() would take a span from.
+struct SpanPlace {
+  SpanTier tier = SpanTier::kRam;
+  std::uint64_t bytes = 0;  // of the span; of its file for kDisk
+};
+
 struct SpanCacheStats {
   std::uint64_t ram_hits = 0, disk_hits = 0, misses = 0;
   std::uint64_t passed_over = 0;  // misses, although there was a span: computing it was expected to be faster than loading it
@@ -50,6 +56,9 @@ class SpanCache {
   // The span of `key` if its token ids are `ids` and loading it pays (costs()). Damage is a miss. A file is opened once; then its pages
   // belong to the RAM tier.
   std::optional<SpanHit> find(const SpanKey& key, std::span<const std::int32_t> ids);
+
+  // What find() would do now, without reading a file or counting a use; absent: a miss. A file may still turn out to be damaged.
+  std::optional<SpanPlace> where(const SpanKey& key, std::span<const std::int32_t> ids) const;
 
   // Keeps a span in RAM and, where it wants that, for the disk tier, which flush() writes.
   void put(SpanPut put, const std::string& collection);

@@ -13,6 +13,9 @@
 namespace gritstone {
 namespace {
 
+// Quality tables share a table with certificates, whose names begin with a policy.
+constexpr std::string_view kQualityPrefix = "quality|";
+
 SpanKey key_of(std::span<const std::uint8_t> blob) {
   SpanKey key{};
   if (blob.size() == key.size()) std::copy(blob.begin(), blob.end(), key.begin());
@@ -218,6 +221,10 @@ void WriteJob::put_certificate(std::string_view collection, std::string_view nam
   impl_->commit();
 }
 
+void WriteJob::put_quality_table(std::string_view collection, std::string_view model, std::string_view body) {
+  put_certificate(collection, std::string(kQualityPrefix) + std::string(model), body);
+}
+
 std::size_t WriteJob::prune_spans(std::uint64_t budget) {
   impl_->commit();
   impl_->begin();
@@ -246,12 +253,23 @@ bool Store::keeps_spans(std::int64_t collection) const {
 
 std::vector<std::string> Store::certificates(std::int64_t collection) const {
   auto reader = impl_->take_reader();
-  Statement& s = reader->statement("SELECT body FROM certificates WHERE collection_id = ?1 ORDER BY name");
-  s.bind(1, collection);
+  Statement& s = reader->statement("SELECT body FROM certificates WHERE collection_id = ?1 AND name NOT LIKE ?2 || '%' ORDER BY name");
+  s.bind(1, collection).bind(2, kQualityPrefix);
   std::vector<std::string> bodies;
   while (s.step()) bodies.push_back(s.text(0));
   impl_->give_back(std::move(reader));
   return bodies;
+}
+
+std::optional<std::string> Store::quality_table(std::int64_t collection, std::string_view model) const {
+  auto reader = impl_->take_reader();
+  Statement& s = reader->statement("SELECT body FROM certificates WHERE collection_id = ?1 AND name = ?2");
+  s.bind(1, collection).bind(2, std::string(kQualityPrefix) + std::string(model));
+  std::optional<std::string> body;
+  if (s.step()) body = s.text(0);
+  s.reset();
+  impl_->give_back(std::move(reader));
+  return body;
 }
 
 std::size_t Store::verify_spans() const {

@@ -158,6 +158,8 @@ class WriteJob {
   // Keeps a measurement of a reuse policy (JSON, opaque here) under `name`, replacing an older one; goes with the collection. Commits.
   // Throws Error(kNotFound).
   void put_certificate(std::string_view collection, std::string_view name, std::string_view body);
+  // Likewise what ways of asking were measured to be worth (pipelines/quality_table.h); `model` tells tables of one collection apart.
+  void put_quality_table(std::string_view collection, std::string_view model, std::string_view body);
 
   // Uploaded files (index/uploaded_file.h).
   // Keeps the bytes in a file and records it. Commits. Throws Error: kInvalidArgument (purpose not UTF-8); kStorage.
@@ -280,6 +282,7 @@ class Store {
   bool keeps_spans(std::int64_t collection) const;
   // Bodies, by name.
   std::vector<std::string> certificates(std::int64_t collection) const;
+  std::optional<std::string> quality_table(std::int64_t collection, std::string_view model) const;
   // Opens every span file and compares it with its checksums; damaged ones are removed (each is a miss). Needs kReadWrite and takes the
   // write lock. Returns how many were damaged or missing.
   std::size_t verify_spans() const;

@@ -1,11 +1,14 @@
 #include "pipelines/answer.h"
 
 #include <algorithm>
-#include <set>
+#include <cstdio>
+#include <iterator>
+#include <numeric>
 #include <utility>
 
 #include "base/error.h"
-#include "generator/context_budget.h"
+#include "pipelines/answer_budget.h"
+#include "pipelines/answer_prompt.h"
 #include "pipelines/embed_stage.h"
 #include "pipelines/source_spans.h"
 #include "retriever/grit_format.h"
@@ -20,12 +23,6 @@ double milliseconds_since(Clock::time_point start) { return std::chrono::duratio
 
 constexpr std::size_t kBm25Always = 2;  // BM25's best so many are always offered to the model
 
-std::string label_of(const ChunkRecord& chunk) {
-  // The heading path, where there is one, stands in the passage itself.
-  if (!chunk.heading_path.empty()) return {};
-  return chunk.title.empty() ? chunk.path : chunk.title;
-}
-
 class Answerer {
  public:
   Answerer(const Snapshot& snapshot, const Embedder* embedder, const ModelParts& model, std::string_view question,
@@ -36,7 +33,8 @@ class Answerer {
         question_(question),
         options_(options),
         format_(*model.tokenizer, choose_prompt_style(*model.config, *model.tokenizer)),
-        start_(Clock::now()) {
+        start_(Clock::now()),
+        policy_(options.reuse) {
     const bool continues = options.layout == PromptLayout::kQueryFirst && format_.style() == PromptStyle::kGrit && options.embedding &&
                            embedding_makes_spans(*options.embedding, *model.config);
     if (continues) question_prefix_ = question_prefix();
@@ -49,10 +47,10 @@ class Answerer {
     result_.generation = snapshot_.generation();
     retrieve();
     if (!abstains_before_generating()) {
-      const Prompt prompt = build_prompt();
-      if (!prompt.tokens.empty()) {
-        const GenerateResult generated = generate_answer(prompt);
-        if (options_.keep_trace) result_.trace = AnswerTrace{prompt, prompt_chunks(), generated.ids, generated.text};
+      build_prompt();
+      if (!asked_.prompt.tokens.empty()) {
+        const GenerateResult generated = generate_answer();
+        if (options_.keep_trace) result_.trace = AnswerTrace{asked_.prompt, prompt_chunks(), generated.ids, generated.text};
         cite_answer(generated.text);
       }
     }
@@ -65,9 +63,11 @@ class Answerer {
     const Clock::time_point start = Clock::now();
     SearchOptions search_options = options_.search;
     search_options.cancel = options_.cancel;
+    if (options_.budget) limit_search(search_options);
     keep_what_search_computes(search_options);
     SearchResult found = search(snapshot_, embedder_, question_, search_options);
     if (search_options.mode != SearchMode::kBm25) add_bm25_best(found);
+    mode_ = search_options.mode;
     AnswerTimings& t = result_.timings;
     t.embed_ms = found.timings.embed_ms;
     t.bm25_ms = found.timings.bm25_ms;
@@ -77,6 +77,15 @@ class Answerer {
     if (options_.on_retrieved) options_.on_retrieved(found);
     hits_ = std::move(found.hits);
     t.retrieve_ms = milliseconds_since(start);
+    if (options_.budget) options_.budget->costs->saw_search(mode_, (t.retrieve_ms - t.embed_ms) / 1e3);
+  }
+
+  void limit_search(SearchOptions& search_options) const {
+    const CollectionInfo& info = snapshot_.info();
+    const std::size_t chunk = info.chunks == 0 ? 0 : static_cast<std::size_t>(info.tokens / info.chunks);
+    // What stands around the question where it is embedded is of the order of its own length.
+    const std::size_t query = 2 * model_.tokenizer->count(question_);
+    fit_retrieval(search_options, *options_.budget, query, chunk, info.embedded_chunks == info.chunks);
   }
 
   // The tokens in front of the question where it is embedded.
@@ -135,7 +144,7 @@ class Answerer {
     SearchResult best = search(snapshot_, nullptr, question_, words);
     found.timings.bm25_ms += best.timings.total_ms;
     for (SearchHit& hit : best.hits) {
-      required_.insert(hit.chunk.id);
+      best_by_words_.push_back(hit.chunk.id);
       const bool known = std::any_of(found.hits.begin(), found.hits.end(), [&](const SearchHit& h) { return h.chunk.id == hit.chunk.id; });
       if (known) continue;
       hit.rank = found.hits.size() + 1;
@@ -173,54 +182,81 @@ class Answerer {
     result_.passages.push_back({result_.passages.size() + 1, c.path, c.heading_path, c.span.start, c.span.end, c.text, hit.score});
   }
 
-  // Empty if no passage fits: then there is nothing to answer from.
-  Prompt build_prompt() {
+  // Sets asked_, and policy_ where a budget chooses it. Without a passage there is nothing to answer from.
+  void build_prompt() {
     const Clock::time_point start = Clock::now();
-    std::vector<PromptPassage> passages;
-    std::vector<BudgetItem> items;
-    for (const SearchHit& hit : hits_) {
-      passages.push_back({label_of(hit.chunk), passage_text(hit.chunk.heading_path, hit.chunk.text)});
-      // Numbered with the largest number it can get, so that the estimate is never too small.
-      items.push_back({format_.passage_tokens(passages.back(), hits_.size()), required_.contains(hit.chunk.id)});
+    if (!options_.budget || !choose_prompt()) {
+      std::vector<std::size_t> all(hits_.size());
+      std::iota(all.begin(), all.end(), std::size_t{0});
+      asked_ = prompt_of(all, options_.passage_tokens);
     }
-    const std::size_t context = model_.config->context;
-    const std::size_t base = format_.answer_base_tokens(question_, options_.layout, options_.instruction, question_prefix_);
-    BudgetResult budget = fit_context(context, base, options_.max_new_tokens, items);
-    for (const std::size_t i : budget.dropped) {
-      drop(hits_[i].chunk, items[i].tokens, "does not fit into the context (" + std::to_string(context) + " tokens)");
-    }
-    if (options_.reuse.grit() && budget.kept.size() > 1) {
-      for (const std::size_t i : std::span(budget.kept).subspan(1)) {
-        drop(hits_[i].chunk, items[i].tokens, reuse_name(options_.reuse) + " puts one passage before the model");
-      }
-      budget.kept.resize(1);
-    }
-    std::vector<PromptPassage> kept;
-    for (const std::size_t i : budget.kept) {
-      kept.push_back(std::move(passages[i]));
-      kept_.push_back(i);
-    }
-    if (kept.empty()) {
+    result_.dropped = std::move(asked_.dropped);
+    if (asked_.kept.empty()) {
       abstain("no passage fits into the context");
-      return {};
+      return;
     }
-    for (const std::size_t i : kept_) add_passage(hits_[i]);
-    Prompt prompt = format_.answer(question_, kept, options_.layout, options_.instruction, question_prefix_);
+    for (std::size_t i = 0; i < asked_.kept.size(); ++i) {
+      add_passage(hits_[asked_.kept[i]]);
+      const ByteSpan window = asked_.windows[i];
+      std::string& text = result_.passages.back().text;
+      text = text.substr(window.start, window.end - window.start);
+    }
     result_.timings.prompt_ms = milliseconds_since(start);
-    return prompt;
   }
 
-  void drop(const ChunkRecord& c, std::size_t tokens, std::string reason) {
-    result_.dropped.push_back({c.path, c.heading_path, c.span.start, c.span.end, tokens, std::move(reason)});
+  AnswerPrompt prompt_of(std::span<const std::size_t> selected, std::size_t passage_tokens) const {
+    AnswerPromptRequest request;
+    request.question = question_;
+    request.layout = options_.layout;
+    request.instruction = options_.instruction;
+    request.question_prefix = question_prefix_;
+    request.language = snapshot_.info().language;
+    request.context = model_.config->context;
+    request.max_new_tokens = options_.max_new_tokens;
+    request.passage_tokens = passage_tokens;
+    request.required = {best_by_words_.begin(), best_by_words_.end()};
+    if (policy_.grit()) request.only_one = reuse_name(policy_) + " puts one passage before the model";
+    return build_answer_prompt(format_, *model_.tokenizer, hits_, selected, request);
   }
 
-  GenerateResult generate_answer(const Prompt& prompt) {
+  bool choose_prompt() {
+    const BudgetSituation situation{
+        model_,
+        snapshot_.info(),
+        options_,
+        hits_,
+        mode_,
+        best_by_words_,
+        milliseconds_since(start_),
+        [this](std::span<const std::size_t> selected, std::size_t tokens) { return prompt_of(selected, tokens); }};
+    std::optional<BudgetChoice> choice = choose_within_budget(situation);
+    if (!choice) return false;
+    asked_ = std::move(choice->prompt);
+    policy_ = choice->policy;
+    estimated_seconds_ = choice->estimated_seconds;
+    chosen_at_ = Clock::now();
+    for (std::size_t i = 0; i < hits_.size(); ++i) {
+      if (std::ranges::find(asked_.kept, i) != asked_.kept.end()) continue;
+      const ChunkRecord& chunk = hits_[i].chunk;
+      const auto known = [&](const DroppedPassage& d) { return d.path == chunk.path && d.start == chunk.span.start; };
+      if (std::ranges::any_of(asked_.dropped, known)) continue;
+      char reason[64];
+      std::snprintf(reason, sizeof reason, "not within %.0f ms to the first token", options_.budget->ms);
+      asked_.dropped.push_back(dropped_passage(chunk, chunk.tokens, reason));
+    }
+    result_.budget = choice->report;
+    if (options_.on_budget) options_.on_budget(*result_.budget);
+    return true;
+  }
+
+  GenerateResult generate_answer() {
+    const Prompt& prompt = asked_.prompt;
     const Clock::time_point composing = Clock::now();
     GenerateRequest request;
     std::optional<PromptComposer> composer;
     ComposedPrompt composed;
-    if (options_.cache != nullptr && options_.reuse.kind != ReuseKind::kNone) {
-      composer.emplace(model_, *options_.cache, snapshot_.info(), ComposerOptions{options_.reuse, options_.span_type, options_.cancel});
+    if (options_.cache != nullptr && policy_.kind != ReuseKind::kNone) {
+      composer.emplace(model_, *options_.cache, snapshot_.info(), ComposerOptions{policy_, options_.span_type, options_.cancel});
       composed = composer->compose(prompt, prompt_chunks());
       request.prompt = std::move(composed.tokens);
       request.context = std::move(composed.context);
@@ -251,6 +287,7 @@ class Answerer {
     t.prefill_ms = generated.timings.prefill_ms;
     t.decode_ms = generated.timings.decode_ms;
     t.tpot_ms = generated.timings.tpot_ms;
+    if (result_.budget) see_start();
     if (composer) options_.cache->costs().saw_ram(composed.bytes, t.load_ms / 1e3);
     if (composer) composer->keep(composed, generated.saved, t.prefill_ms / 1e3 / static_cast<double>(live_tokens));
     result_.usage = generated.usage;
@@ -261,15 +298,27 @@ class Answerer {
     return generated;
   }
 
-  std::vector<ChunkId> prompt_chunks() const {
-    std::vector<ChunkId> chunks;
-    for (const std::size_t i : kept_) chunks.push_back(hits_[i].chunk.id);
-    return chunks;
+  void see_start() {
+    BudgetReport& report = *result_.budget;
+    report.actual_ms = result_.timings.ttft_ms;
+    report.kept = report.actual_ms <= report.budget_ms;
+    const double chosen_ms = std::chrono::duration<double, std::milli>(chosen_at_ - start_).count();
+    options_.budget->costs->saw_start(estimated_seconds_, (report.actual_ms - chosen_ms) / 1e3);
   }
+
+  std::vector<PassageOwner> prompt_chunks() const {
+    std::vector<PassageOwner> owners;
+    for (std::size_t i = 0; i < asked_.kept.size(); ++i) owners.push_back(is_whole(i) ? PassageOwner(chunk_of(i).id) : std::nullopt);
+    return owners;
+  }
+
+  // Of passage i of the prompt.
+  const ChunkRecord& chunk_of(std::size_t i) const { return hits_[asked_.kept[i]].chunk; }
+  bool is_whole(std::size_t i) const { return asked_.windows[i] == ByteSpan{0, chunk_of(i).text.size()}; }
 
   void report_reuse(const ComposedPrompt& composed) {
     ReuseReport& report = result_.reuse;
-    report.policy = reuse_name(options_.reuse);
+    report.policy = reuse_name(policy_);
     report.reused_tokens = composed.reused_tokens;
     report.recomputed_tokens = composed.recomputed_tokens;
     report.bytes = composed.bytes;
@@ -279,14 +328,20 @@ class Answerer {
   void cite_answer(const std::string& text) {
     const Clock::time_point start = Clock::now();
     std::vector<GroundPassage> ground;
-    for (const std::size_t i : kept_) {
-      const ChunkRecord& c = hits_[i].chunk;
-      ground.push_back({c.path, c.heading_path, std::nullopt, c.text});
-    }
     SourceSpans spans(snapshot_);
     const auto source_span = [&](std::size_t passage, std::size_t from, std::size_t to) {
-      return spans.locate(hits_[kept_[passage]].chunk, from, to);
+      const std::size_t offset = asked_.windows[passage].start;
+      return spans.locate(chunk_of(passage), offset + from, offset + to);
     };
+    for (std::size_t i = 0; i < asked_.kept.size(); ++i) {
+      const ChunkRecord& c = chunk_of(i);
+      AnswerPassage& shown = result_.passages[i];
+      ground.push_back({c.path, c.heading_path, std::nullopt, shown.text});
+      if (is_whole(i)) continue;
+      const ByteSpan span = source_span(i, 0, shown.text.size());
+      shown.start = span.start;
+      shown.end = span.end;
+    }
     GroundedAnswer grounded = cite(text, question_, ground, snapshot_.info().language, source_span);
     result_.answer = std::move(grounded.text);
     result_.plain = std::move(grounded.plain);
@@ -318,8 +373,12 @@ class Answerer {
   Clock::time_point start_;
   std::vector<TokenId> question_prefix_;  // of a query-first prompt that continues the question's embedding; else empty
   std::vector<SearchHit> hits_;
-  std::set<ChunkId> required_;
-  std::vector<std::size_t> kept_;  // indexes into hits_, in prompt order
+  std::vector<ChunkId> best_by_words_;  // always offered to the model
+  SearchMode mode_ = SearchMode::kFused;
+  ReusePolicy policy_;
+  AnswerPrompt asked_;
+  double estimated_seconds_ = 0;  // from chosen_at_ to the first token, where a budget chose
+  Clock::time_point chosen_at_;
   AnswerResult result_;
 };
 

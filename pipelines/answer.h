@@ -18,6 +18,7 @@
 #include "index/store.h"
 #include "pipelines/model_parts.h"
 #include "pipelines/prompt_composer.h"
+#include "pipelines/start_planner.h"
 #include "retriever/embed_options.h"
 #include "retriever/embedder.h"
 #include "retriever/search.h"
@@ -28,6 +29,8 @@ struct AnswerOptions {
   SearchOptions search;  // k: passages that are offered to the model
   PromptLayout layout = PromptLayout::kDocsFirst;
   std::string instruction;  // empty: PromptFormat::default_instruction()
+  // Of every passage at most so many tokens, the consecutive sentences nearest to the question; 0: whole passages.
+  std::size_t passage_tokens = 0;
   std::size_t max_new_tokens = 256;
   SamplerOptions sampling;
   std::vector<std::string> stop_strings;
@@ -42,10 +45,14 @@ struct AnswerOptions {
   // How the collection's embedder reads texts, where it is the model itself: then what embedding computes is kept for answering. A passage
   // embedded on demand leaves its span, the question the beginning of a query-first prompt (with a GRIT-tuned causal embedder).
   std::optional<EmbedOptions> embedding;
+  // The first token is to come within it: then passages (at most search.k), their length and the policy (with reuse.automatic; otherwise
+  // the one given) are those of the table's entry that promises most and starts in time.
+  std::optional<StartBudget> budget;
   bool keep_trace = false;
   bool drafts = true;  // continue quotes from the passages, checked in one batch; the text is the same
   // Called on the calling thread: once with what was found, then with text as it is written (markers not yet checked).
   std::function<void(const SearchResult&)> on_retrieved;
+  std::function<void(const BudgetReport&)> on_budget;  // before the first token, with what was chosen
   std::function<void(std::string_view)> on_text;
   Priority priority = Priority::kInteractive;
   std::optional<std::chrono::steady_clock::time_point> deadline;
@@ -98,8 +105,8 @@ struct ReuseReport {
 // What was put before the model, and what it wrote: to score the answer again.
 struct AnswerTrace {
   Prompt prompt;
-  std::vector<ChunkId> chunks;  // of the prompt's passages
-  std::vector<TokenId> ids;     // written, without the stop token
+  std::vector<PassageOwner> chunks;  // of the prompt's passages
+  std::vector<TokenId> ids;          // written, without the stop token
   std::string text;
 };
 
@@ -122,6 +129,7 @@ struct AnswerResult {
   std::size_t damaged_chunks = 0;
   AnswerTimings timings;
   ReuseReport reuse;
+  std::optional<BudgetReport> budget;
   std::optional<AnswerTrace> trace;  // with keep_trace, if anything was generated
 };
 

@@ -53,14 +53,6 @@ std::string_view span_source_name(SpanSource source) noexcept {
   return "";
 }
 
-// A stretch of the prompt that is one link of the prefix chain: the head (with the question, where that comes first), or a passage with its
-// label. What follows the last passage is no link: it is computed in any case.
-struct PromptComposer::Link {
-  std::size_t first = 0, count = 0;
-  std::optional<std::size_t> passage;
-  bool asked = false;  // holds the question, or stands behind it: worth keeping in this process, not on disk
-};
-
 PromptComposer::PromptComposer(const ModelParts& model, SpanCache& cache, const CollectionInfo& collection, const ComposerOptions& options)
     : tokenizer_(*model.tokenizer),
       engine_(model.engine()),
@@ -69,30 +61,11 @@ PromptComposer::PromptComposer(const ModelParts& model, SpanCache& cache, const 
       options_(options),
       naming_(model, cache.store_id(), collection, options.span_type) {}
 
-ComposedPrompt PromptComposer::compose(const Prompt& prompt, std::span<const ChunkId> chunks) {
+ComposedPrompt PromptComposer::compose(const Prompt& prompt, std::span<const PassageOwner> chunks) {
   if (options_.policy.grit()) return compose_grit(prompt, chunks);
   ComposedPrompt out;
-  std::vector<Link> links;
-  std::size_t linked = 0;  // what the last link belongs to
-  std::vector<PromptPiece> passages;
-  for (const PromptPiece& piece : prompt.pieces) {
-    const bool of_passage = piece.kind == PieceKind::kLabel || piece.kind == PieceKind::kPassage;
-    if (piece.kind == PieceKind::kPassage) {
-      passages.push_back(piece);
-      PassageReuse reuse;
-      reuse.tokens = piece.count;
-      out.passages.push_back(reuse);
-    }
-    if (!of_passage && !passages.empty()) break;
-    const std::size_t passage = of_passage ? piece.passage + 1 : 0;  // 0: in front of them
-    if (links.empty() || passage != linked) {
-      const bool asked = !links.empty() && links.back().asked;
-      links.push_back({piece.first, 0, of_passage ? std::optional(piece.passage) : std::nullopt, asked});
-      linked = passage;
-    }
-    links.back().count += piece.count;
-    links.back().asked = links.back().asked || piece.kind == PieceKind::kQuestion;
-  }
+  const auto [links, passages] = split_prompt(prompt);
+  for (const PromptPiece& passage : passages) out.passages.push_back({.tokens = passage.count});
 
   const ReusePolicy& policy = options_.policy;
   std::vector<std::shared_ptr<const KvSpan>> spans;
@@ -138,11 +111,11 @@ ComposedPrompt PromptComposer::compose(const Prompt& prompt, std::span<const Chu
 }
 
 // Takes the longest chain of links that the cache holds; the slots it covers. `missing`: the links behind it.
-std::size_t PromptComposer::take_prefix(const Prompt& prompt, std::span<const Link> links, std::span<const ChunkId> chunks,
+std::size_t PromptComposer::take_prefix(const Prompt& prompt, std::span<const PromptLink> links, std::span<const PassageOwner> chunks,
                                         ComposedPrompt& out, std::vector<SpanPut>& missing) {
   std::size_t covered = 0;
   std::optional<SpanKey> left;
-  for (const Link& link : links) {
+  for (const PromptLink& link : links) {
     const std::span<const TokenId> ids = std::span(prompt.tokens).subspan(link.first, link.count);
     const SpanKey key = naming_.prefix(left ? &*left : nullptr, ids);
     const auto hit = missing.empty() ? cache_.find(key, ids) : std::nullopt;
@@ -163,7 +136,7 @@ std::size_t PromptComposer::take_prefix(const Prompt& prompt, std::span<const Li
       put.left = left;
       put.ids.assign(ids.begin(), ids.end());
       if (link.passage) put.chunk = chunks[*link.passage];
-      put.on_disk = !link.asked;
+      put.on_disk = !link.asked && (!link.passage || put.chunk);
       missing.push_back(std::move(put));
     }
     left = key;
@@ -173,7 +146,7 @@ std::size_t PromptComposer::take_prefix(const Prompt& prompt, std::span<const Li
 
 // The passages' own spans: found, or computed behind the span head in one batch.
 std::vector<std::shared_ptr<const KvSpan>> PromptComposer::passage_spans(const Prompt& prompt, std::span<const PromptPiece> passages,
-                                                                         std::span<const ChunkId> chunks, ComposedPrompt& out) {
+                                                                         std::span<const PassageOwner> chunks, ComposedPrompt& out) {
   const Clock::time_point start = Clock::now();
   std::vector<std::shared_ptr<const KvSpan>> spans(passages.size());
   std::vector<std::pair<std::size_t, std::future<JobOutput>>> jobs;
@@ -211,6 +184,7 @@ std::vector<std::shared_ptr<const KvSpan>> PromptComposer::passage_spans(const P
     put.ids.assign(ids.begin(), ids.end());
     put.span = spans[p];
     put.chunk = chunks[p];
+    put.on_disk = put.chunk.has_value();
     put.cost_seconds = out.compute_ms / 1e3 * static_cast<double>(ids.size()) / static_cast<double>(computed);
     cache_.put(std::move(put), collection_);
   }

@@ -14,6 +14,7 @@
 #include "index/store.h"
 #include "model/engine.h"
 #include "pipelines/model_parts.h"
+#include "pipelines/prompt_links.h"
 #include "pipelines/reuse_policy.h"
 #include "pipelines/span_naming.h"
 
@@ -21,6 +22,9 @@ namespace gritstone {
 
 enum class SpanSource { kLive, kComputed, kRam, kDisk };
 std::string_view span_source_name(SpanSource source) noexcept;  // "live", "computed", "ram", "disk"
+
+// The chunk whose text a passage is. Absent for a part of a chunk: its states are of this question alone and stay in this process.
+using PassageOwner = std::optional<ChunkId>;
 
 // Where the states of one passage came from.
 struct PassageReuse {
@@ -61,9 +65,9 @@ class PromptComposer {
  public:
   PromptComposer(const ModelParts& model, SpanCache& cache, const CollectionInfo& collection, const ComposerOptions& options);
 
-  // chunks[i]: the chunk whose passage_text() is passage i of the prompt. Computes the spans that are missing. GRIT's variants write the
+  // chunks[i]: whose passage_text() is passage i of the prompt. Computes the spans that are missing. GRIT's variants write the
   // paper's prompt around the first passage and the question, and leave the other passages out. Throws what the engine throws.
-  ComposedPrompt compose(const Prompt& prompt, std::span<const ChunkId> chunks);
+  ComposedPrompt compose(const Prompt& prompt, std::span<const PassageOwner> chunks);
 
   // Hands the job's saved states to the cache. `saved` in the order of `save`.
   void keep(ComposedPrompt& composed, std::span<const std::shared_ptr<const KvSpan>> saved, double seconds_per_token);
@@ -71,12 +75,11 @@ class PromptComposer {
   const SpanNaming& naming() const noexcept { return naming_; }
 
  private:
-  struct Link;
-  std::size_t take_prefix(const Prompt& prompt, std::span<const Link> links, std::span<const ChunkId> chunks, ComposedPrompt& out,
-                          std::vector<SpanPut>& missing);
+  std::size_t take_prefix(const Prompt& prompt, std::span<const PromptLink> links, std::span<const PassageOwner> chunks,
+                          ComposedPrompt& out, std::vector<SpanPut>& missing);
   std::vector<std::shared_ptr<const KvSpan>> passage_spans(const Prompt& prompt, std::span<const PromptPiece> passages,
-                                                           std::span<const ChunkId> chunks, ComposedPrompt& out);
-  ComposedPrompt compose_grit(const Prompt& prompt, std::span<const ChunkId> chunks);
+                                                           std::span<const PassageOwner> chunks, ComposedPrompt& out);
+  ComposedPrompt compose_grit(const Prompt& prompt, std::span<const PassageOwner> chunks);
   std::shared_ptr<const KvSpan> embedding_pass(const std::vector<TokenId>& ids, std::optional<ChunkId> chunk, PassageReuse& reuse,
                                                ComposedPrompt& out);
   std::vector<std::vector<bool>> select(const Prompt& prompt, std::span<const PromptPiece> passages,

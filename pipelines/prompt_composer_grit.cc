@@ -33,7 +33,7 @@ void append(std::vector<TokenId>& to, const std::vector<TokenId>& ids) { to.inse
 }  // namespace
 
 // Both passes begin at position 0, as they were embedded; the answer's positions go on behind their joint length.
-ComposedPrompt PromptComposer::compose_grit(const Prompt& prompt, std::span<const ChunkId> chunks) {
+ComposedPrompt PromptComposer::compose_grit(const Prompt& prompt, std::span<const PassageOwner> chunks) {
   const ReuseKind kind = options_.policy.kind;
   const std::vector<TokenId> passage = piece_ids(prompt, PieceKind::kPassage), question = piece_ids(prompt, PieceKind::kQuestion);
   if (passage.empty() || question.empty()) {

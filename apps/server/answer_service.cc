@@ -21,6 +21,7 @@ constexpr std::chrono::milliseconds kQuiet{500};
 // And when none came for so long, the model is free for checking certificates.
 constexpr std::chrono::milliseconds kIdle{2000};
 constexpr std::size_t kMaxPassages = 50;
+constexpr std::int64_t kMaxPassageTokens = 1 << 20;
 
 // As the command line writes them ("path:manuals/* type:md author=Ada"), or OpenAI's objects.
 Filter read_filters(const RequestFields& fields) {
@@ -70,6 +71,8 @@ AnswerCall AnswerService::read_call(const RequestFields& fields, const std::stri
                                                                                                                 : PromptLayout::kDocsFirst;
   options.abstain = fields.boolean("abstain").value_or(true);
   options.instruction = fields.string("instruction", 16384).value_or("");
+  options.passage_tokens = static_cast<std::size_t>(fields.integer("passage_tokens", 0, kMaxPassageTokens).value_or(0));
+  call.ttft_budget_ms = fields.number("ttft_budget_ms", 1, 3'600'000);
   call.reuse = fields.string("reuse", 64).value_or(context_.options().reuse);
   try {
     parse_reuse(call.reuse);
@@ -96,6 +99,11 @@ AnswerResult AnswerService::run(const OpenCollection& open, AnswerCall& call, co
   options.span_type = kv_type_from_name(context_.options().span_type).value_or(KvType::kInt8);
   const ResolvedReuse reuse = resolve_reuse(parse_reuse(call.reuse), context_.store(), call.info, parts, options.span_type, options.layout);
   options.reuse = reuse.policy;
+  if (call.ttft_budget_ms) {
+    // The time it waited for a slot is gone, and a budget of nothing still gets the fastest answer.
+    const double left = std::max(1.0, *call.ttft_budget_ms - call.wait_ms);
+    options.budget = StartBudget{left, &context_.start_costs(), quality_table_for(context_.store(), call.info, parts, options.layout)};
+  }
   if (open.embedder != nullptr) options.embedding = open.embedder->options();
   if (context_.writable()) {
     options.on_embedded = [&call](ChunkId chunk, std::span<const float> row) { call.embedded[chunk].assign(row.begin(), row.end()); };

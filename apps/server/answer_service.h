@@ -5,6 +5,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <thread>
 #include <vector>
@@ -28,7 +29,8 @@ struct AnswerCall {
   std::string reuse;
   bool stream = false;
   bool include_usage = false;
-  double wait_ms = 0;  // from the request's arrival to the start of the work
+  double wait_ms = 0;                    // from the request's arrival to the start of the work
+  std::optional<double> ttft_budget_ms;  // from the request's arrival
   // Rows that search computed on demand, for keep().
   CollectionInfo info;
   std::map<ChunkId, std::vector<float>> embedded;

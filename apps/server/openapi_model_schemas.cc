@@ -87,7 +87,8 @@ const std::string_view kOpenApiModelSchemas = R"json({
     "messages": {"type": "array", "minItems": 1, "maxItems": 2048, "items": {"$ref": "#/components/schemas/ChatMessage"}},
     "model": {"type": ["string", "null"], "maxLength": 512, "description": "gritstone/NAME answers from a collection"},
     "collection": {"type": ["string", "null"], "maxLength": 64, "description": "Gritstone: answers from this collection"},
-    "max_num_results": {"type": ["integer", "null"], "minimum": 1, "maximum": 50, "description": "Gritstone: passages of an answer from a collection"}
+    "max_num_results": {"type": ["integer", "null"], "minimum": 1, "maximum": 50, "description": "Gritstone: passages of an answer from a collection"},
+    "ttft_budget_ms": {"type": ["number", "null"], "minimum": 1, "maximum": 3600000, "description": "Gritstone: an answer from a collection is to begin within it"}
   }
 },
 "ChatCompletion": {
@@ -155,6 +156,8 @@ const std::string_view kOpenApiModelSchemas = R"json({
     "mode": {"enum": ["fused", "dense", "bm25", null]}, "layout": {"enum": ["docs-first", "query-first", null]},
     "reuse": {"type": ["string", "null"], "maxLength": 64, "description": "none, exact, chunks, first=K, blend=R or auto"},
     "abstain": {"type": ["boolean", "null"], "description": "false: the model always answers"},
+    "passage_tokens": {"type": ["integer", "null"], "minimum": 0, "maximum": 1048576, "description": "of every passage at most; 0: whole passages"},
+    "ttft_budget_ms": {"type": ["number", "null"], "minimum": 1, "maximum": 3600000, "description": "until the first token: passages, their length and reuse are chosen so that it comes in time"},
     "filters": {"anyOf": [{"type": "string", "description": "path:GLOB type:md after:2024-01-31 KEY=VALUE"}, {"$ref": "#/components/schemas/Filter"}, {"type": "null"}]},
     "instruction": {"type": ["string", "null"], "maxLength": 4096}
   }
@@ -184,10 +187,11 @@ const std::string_view kOpenApiModelSchemas = R"json({
     "sentences": {"type": "array", "items": {"type": "object", "properties": {"start": {"type": "integer"}, "end": {"type": "integer"},
       "supported": {"type": "boolean"}, "citations": {"type": "array", "items": {"type": "integer"}}}}},
     "passages": {"type": "array", "items": {"$ref": "#/components/schemas/Passage"}},
-    "dropped": {"type": "array", "description": "passages that did not fit into the context", "items": {"type": "object"}},
+    "dropped": {"type": "array", "description": "passages that were found and did not fit, into the context or the time", "items": {"type": "object"}},
     "finish_reason": {"enum": ["stop", "length"]}, "usage": {"type": "object"},
     "generation": {"type": "integer", "description": "of the collection that was read"},
-    "timings": {"$ref": "#/components/schemas/Timings"}, "reuse": {"type": "object"}
+    "timings": {"$ref": "#/components/schemas/Timings"}, "reuse": {"type": "object"},
+    "budget": {"type": ["object", "null"], "description": "what ttft_budget_ms led to, and whether it was kept"}
   }
 }
 })json";

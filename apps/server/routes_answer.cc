@@ -1,6 +1,7 @@
 // POST /v1/answer: retrieval, answer, citations and timings, whole or as they come.
 #include <memory>
 
+#include "apps/answer_json.h"
 #include "apps/server/answer_service.h"
 #include "apps/server/api_error.h"
 #include "apps/server/file_ids.h"
@@ -54,6 +55,11 @@ void answer_question(ServerContext& context, AnswerService& service, const Reque
   if (call.stream) {
     reply.start_events(EventStyle::kNamed);
     call.options.on_retrieved = [&](const SearchResult& found) { reply.event("retrieval", retrieval_json(*open, found)); };
+    call.options.on_budget = [&](const BudgetReport& report) {
+      JsonOutput json;
+      write_budget_report(json, report);
+      reply.event("budget", json.text());
+    };
     call.options.on_text = [&](std::string_view text) {
       JsonOutput json;
       json.begin_object().field("text", text).end_object();

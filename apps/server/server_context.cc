@@ -14,11 +14,17 @@ ServerContext::ServerContext(ServerOptions options, Store& store, Store::Mode mo
       spans_(store, SpanCacheOptions{options_.cache_ram_bytes, mode == Store::Mode::kReadWrite ? options_.cache_disk_bytes : 0}),
       started_unix_(std::chrono::duration_cast<std::chrono::seconds>(std::chrono::system_clock::now().time_since_epoch()).count()) {}
 
-void ServerContext::set_model(const ModelParts& parts, const std::string& name) {
+void ServerContext::set_model(const ModelParts& parts, const std::string& name, const std::filesystem::path& start_file) {
+  auto costs = std::make_unique<StartCosts>(start_file);
+  if (!costs->measured()) {
+    costs->measure(parts.engine());
+    costs->save();
+  }
   std::vector<std::function<void()>> hooks;
   {
     const std::lock_guard lock(mutex_);
     parts_ = parts;
+    start_costs_ = std::move(costs);
     model_name_ = name;
     State loading = State::kLoading;
     state_.compare_exchange_strong(loading, State::kReady);

@@ -14,6 +14,7 @@
 #include "index/span_cache.h"
 #include "index/store.h"
 #include "pipelines/model_parts.h"
+#include "pipelines/start_costs.h"
 #include "retriever/grit_embedder.h"
 
 namespace gritstone {
@@ -40,13 +41,16 @@ class ServerContext {
 
   // Called once by whoever loads the model, from any thread; the parts outlive the context. Runs the hooks of when_ready().
   // name: id of the model where the options give no alias.
-  void set_model(const ModelParts& parts, const std::string& name);
+  // start_file: as StartCosts; what is not known from there is measured first, once.
+  void set_model(const ModelParts& parts, const std::string& name, const std::filesystem::path& start_file = {});
   // The model could not be loaded.
   void set_failed();
   enum class State { kLoading, kReady, kFailed, kStopping };
   State state() const noexcept { return state_; }
   // Throws ApiError (503) until the model is loaded.
   const ModelParts& model() const;
+  // How long first tokens take here. REQUIRES: model() was there.
+  StartCosts& start_costs() noexcept { return *start_costs_; }
   // Id of the model in /v1/models; known from the start.
   std::string model_id() const;
   std::int64_t started_unix() const noexcept { return started_unix_; }
@@ -71,7 +75,9 @@ class ServerContext {
   std::atomic<State> state_{State::kLoading};
 
   mutable std::mutex mutex_;
-  ModelParts parts_;  // written once, before state_ becomes kReady
+  // Written once, before state_ becomes kReady.
+  std::unique_ptr<StartCosts> start_costs_;
+  ModelParts parts_;
   std::string model_name_;
   std::vector<std::function<void()>> ready_hooks_;
   std::vector<std::function<void()>> stopping_hooks_;

@@ -141,7 +141,7 @@ class Bench {
 
   void ask(const std::string& policy, SpanCache& cache, const std::vector<std::size_t>& order, const std::string& row) {
     const Prompt prompt = make_prompt(order);
-    std::vector<ChunkId> chunks;
+    std::vector<PassageOwner> chunks;
     for (const std::size_t i : order) chunks.push_back(chunks_[i]);
     const auto start = Clock::now();
     PromptComposer composer(parts_, cache, collection_, {parse_reuse(policy), type_, {}});
@@ -282,7 +282,7 @@ class Bench {
   std::mt19937_64 random_{7};
   std::vector<TokenId> head_, label_;
   std::vector<std::vector<TokenId>> passages_;
-  std::vector<ChunkId> chunks_;
+  std::vector<PassageOwner> chunks_;
   std::map<std::string, std::vector<double>> samples_;
   std::vector<std::uint8_t> from_, to_;
 };

@@ -16,7 +16,7 @@ class GritVariants : public TinyCollection {
   ComposedPrompt compose(const std::string& policy, const std::string& question, std::size_t passage) {
     const std::vector<PromptPassage> passages{{"", texts_[passage]}};
     const Prompt prompt = format_.answer(question, passages, PromptLayout::kDocsFirst, "Answer.");
-    const std::vector<ChunkId> chunks{chunks_[passage]};
+    const std::vector<PassageOwner> chunks{chunks_[passage]};
     PromptComposer composer(parts_, *cache_, collection_, {parse_reuse(policy), KvType::kBF16, {}});
     return composer.compose(prompt, chunks);
   }

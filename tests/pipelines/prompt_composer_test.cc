@@ -28,7 +28,7 @@ class Composing : public TinyCollection {
 
   Answer ask(const std::string& policy, const std::string& question, const std::vector<std::size_t>& passages,
              PromptLayout layout = PromptLayout::kDocsFirst, KvType type = KvType::kInt8) {
-    std::vector<ChunkId> chunks;
+    std::vector<PassageOwner> chunks;
     for (const std::size_t p : passages) chunks.push_back(chunks_[p]);
     PromptComposer composer(parts_, *cache_, collection_, {parse_reuse(policy), type, {}});
     Answer answer;

@@ -175,7 +175,7 @@ TEST_F(Api, AnswerIsTheDocumentOfAskJson) {
   EXPECT_STREQ(r["answer"].GetString(), "An octopus has three hearts [1].");
   ASSERT_EQ(r["citations"].Size(), 1u);
   EXPECT_EQ(r["citations"][0]["path"].GetString(), files.path_of("octopus.md"));
-  for (const char* member : {"id", "created", "sentences", "passages", "dropped", "usage", "timings", "reuse", "generation", "abstained"}) {
+  for (const char* member : {"id", "created", "sentences", "passages", "dropped", "usage", "timings", "reuse", "generation", "abstained", "budget"}) {
     EXPECT_TRUE(r.HasMember(member)) << member;
   }
   EXPECT_LE(r["passages"].Size(), 4u);

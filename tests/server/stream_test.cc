@@ -104,6 +104,26 @@ TEST_F(Stream, AnswerSendsSourcesFirst) {
   EXPECT_EQ(events.back().data, "[DONE]");
 }
 
+TEST_F(Stream, ABudgetIsAnsweredBeforeTheFirstWord) {
+  start();
+  const std::string question = R"({"collection":"notes","question":"How many hearts does an octopus have?","ttft_budget_ms":)";
+  const HttpResponse r = post("/v1/answer", question + R"(60000,"stream":true})");
+  const std::vector<SseEvent> events = parse_events(r.body);
+  ASSERT_GE(events.size(), 5u);
+  EXPECT_EQ(events[0].name, "retrieval");
+  EXPECT_EQ(events[1].name, "budget");
+  const auto before = parse_json(events[1].data, "budget");
+  EXPECT_TRUE(before["fits"].GetBool());
+  EXPECT_TRUE(before["actual_ms"].IsNull());
+  EXPECT_LE(before["budget_ms"].GetDouble(), 60000) << "less what it waited for a slot";
+  EXPECT_EQ(events[2].name, "delta");
+  const auto answer = parse_json(events[events.size() - 2].data, "answer");
+  EXPECT_TRUE(answer["budget"]["kept"].GetBool());
+  EXPECT_EQ(answer["budget"]["actual_ms"].GetDouble(), answer["timings"]["ttft_ms"].GetDouble());
+  EXPECT_EQ(answer["budget"]["passages"].GetUint64(), answer["passages"].Size());
+  for (const std::string bad : {"0", "-5", "\"soon\"", "4000000"}) EXPECT_EQ(post("/v1/answer", question + bad + "}").status, 400) << bad;
+}
+
 TEST_F(Stream, CollectionChatEndsWithAnnotations) {
   start();
   const HttpResponse r =

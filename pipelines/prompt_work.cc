@@ -1,0 +1,58 @@
+#include "pipelines/prompt_work.h"
+
+#include <algorithm>
+#include <optional>
+#include <span>
+
+#include "base/error.h"
+#include "pipelines/prompt_links.h"
+
+namespace gritstone {
+namespace {
+
+// Of a passage, beside what is loaded.
+std::size_t again(const ReusePolicy& policy, std::size_t tokens) {
+  if (policy.kind == ReuseKind::kFirst) return std::min(policy.first_tokens, tokens);
+  if (policy.kind == ReuseKind::kBlend) return static_cast<std::size_t>(policy.fraction * static_cast<double>(tokens) + 0.5);
+  return 0;
+}
+
+}  // namespace
+
+PromptWork prompt_work(const Prompt& prompt, const SpanNaming& naming, const SpanCache& cache, const ReusePolicy& policy) {
+  GS_CHECK(!policy.grit());
+  PromptWork work;
+  work.prompt_tokens = work.live_tokens = prompt.tokens.size();
+  if (policy.kind == ReuseKind::kNone) return work;
+  const auto load = [&](const SpanPlace& place, std::size_t tokens) {
+    work.context_tokens += tokens;
+    work.live_tokens -= tokens;
+    (place.tier == SpanTier::kRam ? work.ram_bytes : work.disk_bytes) += place.bytes;
+  };
+  const auto [links, passages] = split_prompt(prompt);
+  const std::size_t chained = policy.composes() ? std::min<std::size_t>(1, links.size()) : links.size();
+  std::optional<SpanKey> left;
+  for (const PromptLink& link : std::span(links).first(chained)) {
+    const std::span<const TokenId> ids = std::span(prompt.tokens).subspan(link.first, link.count);
+    left = naming.prefix(left ? &*left : nullptr, ids);
+    const auto place = cache.where(*left, ids);
+    if (!place) break;
+    load(*place, link.count);
+  }
+  if (!policy.composes()) return work;
+  for (const PromptPiece& passage : passages) {
+    if (passage.count == 0) continue;
+    const std::span<const TokenId> ids = std::span(prompt.tokens).subspan(passage.first, passage.count);
+    const std::size_t live = again(policy, passage.count);
+    const auto place = cache.where(naming.chunk(ids), ids);
+    load(place.value_or(SpanPlace{SpanTier::kRam, 0}), passage.count - live);
+    if (!place) {
+      work.missing_tokens += naming.head().size() + passage.count;
+      ++work.missing_spans;
+    }
+  }
+  if (policy.kind == ReuseKind::kBlend && !passages.empty()) work.probe_tokens = passages.back().first + passages.back().count;
+  return work;
+}
+
+}  // namespace gritstone

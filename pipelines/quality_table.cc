@@ -1,0 +1,93 @@
+#include "pipelines/quality_table.h"
+
+#include <algorithm>
+
+#include "base/error.h"
+#include "base/json.h"
+#include "pipelines/certificate.h"
+
+namespace gritstone {
+
+QualityTable quality_table_for(const Store& store, const CollectionInfo& collection, const ModelParts& model, PromptLayout layout) {
+  if (const auto body = store.quality_table(collection.id, model.hash())) {
+    QualityTable own = quality_table_from_json(*body);
+    if (std::ranges::any_of(own.entries, [&](const QualityEntry& entry) { return entry.layout == layout; })) return own;
+  }
+  return default_quality_table();
+}
+
+std::string quality_table_to_json(const QualityTable& table) {
+  rapidjson::StringBuffer buffer;
+  rapidjson::Writer<rapidjson::StringBuffer> json(buffer);
+  const auto text = [&json](const char* key, std::string_view value) {
+    json.Key(key);
+    json.String(value.data(), static_cast<rapidjson::SizeType>(value.size()));
+  };
+  const auto count = [&json](const char* key, std::size_t value) {
+    json.Key(key);
+    json.Uint64(value);
+  };
+  json.StartObject();
+  text("source", table.source);
+  json.Key("entries");
+  json.StartArray();
+  for (const QualityEntry& entry : table.entries) {
+    json.StartObject();
+    text("mode", search_mode_name(entry.mode));
+    count("k", entry.k);
+    count("passage_tokens", entry.passage_tokens);
+    text("reuse", reuse_name(entry.reuse));
+    text("span_type", kv_type_name(entry.span_type));
+    text("layout", layout_name(entry.layout));
+    json.Key("f1");
+    json.Double(entry.f1);
+    count("n", entry.n);
+    json.EndObject();
+  }
+  json.EndArray();
+  json.EndObject();
+  return {buffer.GetString(), buffer.GetSize()};
+}
+
+QualityTable quality_table_from_json(std::string_view text) {
+  try {
+    const rapidjson::Document json = parse_json(text, "quality table");
+    const auto require = [](auto value) {
+      if (!value) throw Error(ErrorCode::kDamagedData, "a field is missing");
+      return *value;
+    };
+    QualityTable table;
+    table.own = true;
+    table.source = require(json_string(json, "source"));
+    const auto entries = json.FindMember("entries");
+    if (entries == json.MemberEnd() || !entries->value.IsArray()) throw Error(ErrorCode::kDamagedData, "no entries");
+    for (const rapidjson::Value& value : entries->value.GetArray()) {
+      QualityEntry entry;
+      entry.mode = parse_search_mode(require(json_string(value, "mode")));
+      entry.k = static_cast<std::size_t>(require(json_integer(value, "k")));
+      entry.passage_tokens = static_cast<std::size_t>(require(json_integer(value, "passage_tokens")));
+      entry.reuse = parse_reuse(require(json_string(value, "reuse")));
+      entry.span_type = require(kv_type_from_name(require(json_string(value, "span_type"))));
+      entry.layout = require(json_string(value, "layout")) == layout_name(PromptLayout::kQueryFirst) ? PromptLayout::kQueryFirst
+                                                                                                     : PromptLayout::kDocsFirst;
+      entry.f1 = require(json_number(value, "f1"));
+      entry.n = static_cast<std::size_t>(require(json_integer(value, "n")));
+      table.entries.push_back(entry);
+    }
+    return table;
+  } catch (const Error& error) {
+    throw Error(ErrorCode::kDamagedData, std::string("a quality table cannot be read: ") + error.what());
+  }
+}
+
+QualityTable default_quality_table() {
+  QualityTable table;
+  table.source = "the sample questions with SmolLM2-135M";
+  const auto add = [&table](SearchMode mode, std::size_t k, std::size_t passage_tokens, const char* reuse, double f1) {
+    table.entries.push_back({mode, k, passage_tokens, parse_reuse(reuse), KvType::kInt8, PromptLayout::kDocsFirst, f1, 0});
+  };
+  add(SearchMode::kBm25, 1, 64, "exact", 0.1);
+  return table;
+}
+
+}  // namespace gritstone

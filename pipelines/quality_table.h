@@ -1,0 +1,46 @@
+// What ways of asking were measured to be worth, for choosing among those that start in time.
+#pragma once
+
+#include <cstddef>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/kv_span.h"
+#include "generator/prompt_format.h"
+#include "index/store.h"
+#include "pipelines/model_parts.h"
+#include "pipelines/reuse_policy.h"
+#include "retriever/search.h"
+
+namespace gritstone {
+
+struct QualityEntry {
+  SearchMode mode = SearchMode::kFused;
+  std::size_t k = 5;               // passages asked for; BM25's best two come on top in the other modes
+  std::size_t passage_tokens = 0;  // of every passage at most, its nearest sentences; 0: whole passages
+  ReusePolicy reuse;               // kExact stands for kNone too: the answers are the same
+  KvType span_type = KvType::kInt8;
+  PromptLayout layout = PromptLayout::kDocsFirst;
+  double f1 = 0;      // mean over the answerable questions
+  std::size_t n = 0;  // of them
+};
+
+struct QualityTable {
+  bool own = false;    // measured on this collection, with this model; else borrowed from another one
+  std::string source;  // for people: "206 questions of 2026-11-26"
+  std::vector<QualityEntry> entries;
+};
+
+// Measured by `eval qa` on the sample questions with SmolLM2-135M (docs/results/budget.md). What another model makes of other documents
+// differs, but more passages, and whole ones, tend to be worth more there too; its approximate policies are not to be relied on.
+QualityTable default_quality_table();
+
+// The collection's own, where `eval qa --save-quality` measured it with this model and layout, else the default.
+QualityTable quality_table_for(const Store& store, const CollectionInfo& collection, const ModelParts& model, PromptLayout layout);
+
+std::string quality_table_to_json(const QualityTable& table);
+// Throws Error(kDamagedData).
+QualityTable quality_table_from_json(std::string_view json);
+
+}  // namespace gritstone
