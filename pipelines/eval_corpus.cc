@@ -57,7 +57,14 @@ class CorpusIndexer {
         manifest = resolve_manifest(*model_, *existing, options_.embed);
         if (!manifest_from_json(existing->manifest)) job->set_manifest(options_.collection, manifest_to_json(manifest));
       }
-      for (const DocumentRecord& document : store_.snapshot(options_.collection)->documents()) known[document.path] = document.sha256;
+      for (const DocumentRecord& document : store_.snapshot(options_.collection)->documents()) {
+        // A data set's ids are no paths: this is somebody's collection, and its documents would go.
+        if (document.path.starts_with('/')) {
+          throw Error(ErrorCode::kInvalidArgument, "collection \"" + options_.collection + "\" holds files (" + document.path +
+                                                       ") that the data set's documents would replace; name another one with -c");
+        }
+        known[document.path] = document.sha256;
+      }
     } else {
       CollectionOptions create;
       create.name = options_.collection;

@@ -30,7 +30,8 @@ struct EvalCorpusResult {
 
 // Brings the collection up to date with the corpus; documents whose text it knows are left alone. Document ids become paths.
 //   model  null: only without vectors
-// Throws Error: as data.for_each_document, ingest() and resolve_manifest(); kCancelled.
+// Throws Error: kInvalidArgument if the collection holds files of a user's, which would go; as data.for_each_document, ingest() and
+// resolve_manifest(); kCancelled.
 EvalCorpusResult index_corpus(Store& store, const ModelParts* model, const RetrievalData& data, const EvalCorpusOptions& options);
 
 }  // namespace gritstone

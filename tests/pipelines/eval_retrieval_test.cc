@@ -114,15 +114,27 @@ TEST_F(MiniBeir, ErrorsNameFileAndLine) {
   EXPECT_GS_ERROR(run(nullptr), ErrorCode::kNotFound, "qrels has no test.tsv");
 }
 
+TEST_F(MiniBeir, NobodysFilesAreReplaced) {
+  f.write("a.md", "# Mine\n\nStays.\n");
+  f.index();
+  bm25_only();
+  options.configs[0].collection = "notes";
+  EXPECT_GS_ERROR(run(nullptr), ErrorCode::kInvalidArgument, "collection \"notes\" holds files (");
+  EXPECT_EQ(f.store->find_collection("notes")->documents, 1u);
+}
+
 TEST_F(MiniBeir, SquadParagraphsAreTheDocuments) {
   const auto squad = [&](const std::string& second) {
-    write_file_atomically(f.directory / "squad.json", as_bytes(
-        R"({"version":"v2.0","data":[{"title":"Sea_life","paragraphs":[)"
-        R"({"context":"The octopus has three hearts.","qas":[{"id":"s1","question":"How many hearts has an octopus?",)"
-        R"("answers":[{"text":"three","answer_start":16}]}]},)"
-        R"({"context":"Coral grows slowly in warm water.","qas":[)" + second + R"(]},)"
-        R"({"context":"The octopus has three hearts.","qas":[{"id":"s3","question":"Which animal has three hearts?",)"
-        R"("answers":[{"text":"octopus","answer_start":4}],"is_impossible":false}]}]}]})"));
+    write_file_atomically(
+        f.directory / "squad.json",
+        as_bytes(R"({"version":"v2.0","data":[{"title":"Sea_life","paragraphs":[)"
+                 R"({"context":"The octopus has three hearts.","qas":[{"id":"s1","question":"How many hearts has an octopus?",)"
+                 R"("answers":[{"text":"three","answer_start":16}]}]},)"
+                 R"({"context":"Coral grows slowly in warm water.","qas":[)" +
+                 second +
+                 R"(]},)"
+                 R"({"context":"The octopus has three hearts.","qas":[{"id":"s3","question":"Which animal has three hearts?",)"
+                 R"("answers":[{"text":"octopus","answer_start":4}],"is_impossible":false}]}]}]})"));
     return open_retrieval_data(f.directory / "squad.json", "");
   };
   const RetrievalData data = squad(R"({"id":"s2","question":"Who eats coral?","answers":[],"is_impossible":true})");
