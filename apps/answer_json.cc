@@ -25,8 +25,8 @@ void write_citations(JsonOutput& json, const AnswerResult& result, const FileIdO
 
 void write_timings(JsonOutput& json, const AnswerTimings& t) {
   json.begin_object("timings").field("ttft_ms", t.ttft_ms).field("retrieve_ms", t.retrieve_ms).field("embed_ms", t.embed_ms);
-  json.field("bm25_ms", t.bm25_ms).field("vector_ms", t.vector_ms).field("fuse_ms", t.fuse_ms).field("prompt_ms", t.prompt_ms);
-  json.field("compose_ms", t.compose_ms).field("queue_ms", t.queue_ms).field("load_ms", t.load_ms);
+  json.field("bm25_ms", t.bm25_ms).field("vector_ms", t.vector_ms).field("fuse_ms", t.fuse_ms).field("rerank_ms", t.rerank_ms);
+  json.field("prompt_ms", t.prompt_ms).field("compose_ms", t.compose_ms).field("queue_ms", t.queue_ms).field("load_ms", t.load_ms);
   json.field("prefill_ms", t.prefill_ms).field("decode_ms", t.decode_ms).field("cite_ms", t.cite_ms);
   json.field("total_ms", t.total_ms).key("tpot_ms");
   if (t.tpot_ms) {

@@ -59,6 +59,7 @@ std::string embedder_line(const EmbedderManifest& manifest) {
   std::string line = manifest.model_name + ", " + std::string(pooling_name(manifest.options.pooling)) + " pooling, " +
                      std::string(attention_name(manifest.options.attention)) + ", dimension " + std::to_string(manifest.dim);
   if (manifest.options.layer) line += ", layer " + std::to_string(*manifest.options.layer);
+  if (manifest.dense_weight) line += format(", dense weight %.3f (measured)", *manifest.dense_weight);
   return line + (manifest.grit_tuned ? ", GRIT-tuned" : ", not tuned for embedding");
 }
 

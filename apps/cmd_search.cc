@@ -5,10 +5,12 @@
 #include "apps/commands.h"
 #include "apps/json_output.h"
 #include "apps/paths.h"
+#include "apps/reuse_options.h"
 #include "apps/search_options.h"
 #include "apps/terminal.h"
 #include "base/error.h"
 #include "pipelines/embedder_setup.h"
+#include "pipelines/span_reranker.h"
 #include "retriever/search.h"
 
 namespace gritstone {
@@ -18,6 +20,7 @@ struct Options {
   std::string query;
   SearchFlags flags;
   std::string instruction;
+  ReuseFlags reuse;  // of reranking
 };
 
 // null without a model or for a collection without vectors: search then ranks by words alone.
@@ -52,6 +55,7 @@ void print_json(const SearchResult& result) {
     json.field("end", hit.chunk.span.end).field("text", hit.chunk.text).begin_object("scores");
     optional_score(json, "bm25", hit.bm25);
     optional_score(json, "dense", hit.dense);
+    if (hit.likelihood) json.field("likelihood", *hit.likelihood);
     json.end_object().begin_object("ranks").field("bm25", hit.bm25_rank).field("dense", hit.dense_rank).end_object().end_object();
   }
   json.end_array().field("candidates", result.candidates).field("collapsed", result.collapsed);
@@ -61,6 +65,7 @@ void print_json(const SearchResult& result) {
       .field("bm25_ms", result.timings.bm25_ms)
       .field("vector_ms", result.timings.vector_ms)
       .field("fuse_ms", result.timings.fuse_ms)
+      .field("rerank_ms", result.timings.rerank_ms)
       .field("total_ms", result.timings.total_ms)
       .end_object()
       .end_object()
@@ -78,7 +83,7 @@ void print_text(const SearchResult& result) {
     print_out(format("%2zu. ", hit.rank) + display_path(chunk.path) + format(" [%zu-%zu]", chunk.span.start, chunk.span.end) +
               (chunk.heading_path.empty() ? "" : "  " + printable(chunk.heading_path)) + "\n");
     print_out(format("    score %.3f, ", hit.score) + score_text("bm25", hit.bm25, hit.bm25_rank) + ", " +
-              score_text("dense", hit.dense, hit.dense_rank) + "\n");
+              score_text("dense", hit.dense, hit.dense_rank) + (hit.likelihood ? format(", likelihood %.3f", *hit.likelihood) : "") + "\n");
     std::string text = printable(chunk.text);
     for (std::size_t at = 0; (at = text.find('\n', at)) != std::string::npos; at += 5) text.replace(at, 1, "\n    ");
     print_out("    " + text + "\n\n");
@@ -86,10 +91,21 @@ void print_text(const SearchResult& result) {
 }
 
 int run(CliSession& session, const Options& options) {
-  const std::shared_ptr<const Snapshot> snapshot = session.store(Store::Mode::kRead).snapshot(session.options.collection);
+  const bool reranks = options.flags.rerank > 0;
+  // Reranking keeps the passages' states, as answering does.
+  const Store::Mode mode = reranks ? options.reuse.store_mode(session) : Store::Mode::kRead;
+  Store& store = session.store(mode);
+  const std::shared_ptr<const Snapshot> snapshot = store.snapshot(session.options.collection);
   SearchOptions search_options = options.flags.search_options(session, snapshot->info());
   search_options.instruction = options.instruction;
   const std::unique_ptr<GritEmbedder> embedder = embedder_for(session, snapshot->info(), search_options.mode);
+  std::optional<SpanCache> cache;
+  std::optional<SpanReranker> reranker;
+  if (reranks) {
+    const ModelParts parts = session.model_parts();
+    cache.emplace(store, options.reuse.cache_options(mode, parts));
+    search_options.reranker = &reranker.emplace(parts, &*cache, snapshot->info(), options.reuse.span_kv_type());
+  }
   const SearchResult result = search(*snapshot, embedder.get(), options.query, search_options);
   if (session.options.json) {
     print_json(result);
@@ -97,9 +113,10 @@ int run(CliSession& session, const Options& options) {
     print_text(result);
     if (result.hits.empty()) session.note("Nothing found in collection " + session.options.collection);
     const SearchTimings& t = result.timings;
-    session.detail(
-        format("embed %.1f ms, bm25 %.1f ms, vectors %.1f ms, fusion and texts %.1f ms", t.embed_ms, t.bm25_ms, t.vector_ms, t.fuse_ms));
+    session.detail(format("embed %.1f ms, bm25 %.1f ms, vectors %.1f ms, fusion and texts %.1f ms, reranking %.1f ms", t.embed_ms,
+                          t.bm25_ms, t.vector_ms, t.fuse_ms, t.rerank_ms));
   }
+  if (cache) keep_spans(session, *cache);
   if (result.vectors_incomplete) session.note("Some passages have no vector yet: run index to complete them");
   if (result.damaged_chunks > 0) {
     session.warn(std::to_string(result.damaged_chunks) + " passages are damaged and were left out; see gritstone collection verify");
@@ -116,10 +133,12 @@ void add_search_command(CLI::App& app, CliSession& session, CommandTable& table)
   command->add_option("QUERY", options->query, "What to look for; any text is a valid query")->required();
   add_search_flags(*command, options->flags, "So many passages");
   command->add_option("--instruction", options->instruction, "What the query looks for (GRIT)");
+  add_span_flags(*command, options->reuse);
   session.add_options(*command, CliSession::kEngine | CliSession::kCollection);
   command->footer(
       "Examples:\n"
       "  gritstone search \"ferry in winter\" -c notes -k 3 -m model.gguf\n"
+      "  gritstone search \"who runs the ferry\" -c notes --rerank 20 -m model.gguf\n"
       "  gritstone search \"archive decision\" -c work --mode bm25 --json\n"
       "  gritstone search \"pump pressure\" --filter \"path:manuals/* type:md\"");
   table.add(command, [&session, options] { return run(session, *options); });

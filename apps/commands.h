@@ -30,6 +30,7 @@ void add_ask_command(CLI::App& app, CliSession& session, CommandTable& table);
 void add_collection_commands(CLI::App& app, CliSession& session, CommandTable& table);
 void add_cache_commands(CLI::App& app, CliSession& session, CommandTable& table);
 void add_eval_commands(CLI::App& app, CliSession& session, CommandTable& table);
+void add_eval_retrieval_command(CLI::App& eval, CliSession& session, CommandTable& table);
 void add_eval_compare_command(CLI::App& eval, CliSession& session, CommandTable& table);
 void add_eval_latency_command(CLI::App& eval, CliSession& session, CommandTable& table);
 void add_eval_qa_command(CLI::App& eval, CliSession& session, CommandTable& table);

@@ -21,6 +21,8 @@ SearchOptions SearchFlags::search_options(CliSession& session, const CollectionI
   options.dense_weight = dense_weight < 0 ? default_dense_weight(info) : dense_weight;
   options.max_per_document = per_document;
   options.collapse_duplicates = !duplicates;
+  options.rerank = rerank;
+  options.rerank_weight = rerank_weight;
   options.cancel = session.stop();
   return options;
 }
@@ -35,6 +37,15 @@ void add_search_flags(CLI::App& command, SearchFlags& flags, const std::string& 
       ->check(CLI::Range(0.0, 1.0))
       ->group(group);
   command.add_option("--per-document", flags.per_document, "At most so many passages a document; 0: no limit")
+      ->capture_default_str()
+      ->group(group);
+  command
+      .add_option("--rerank", flags.rerank,
+                  "Orders the best so many passages again by how likely the model finds the question after them; 0: not")
+      ->capture_default_str()
+      ->group(group);
+  command.add_option("--rerank-weight", flags.rerank_weight, "Weight of that likelihood beside the first score, 0 to 1")
+      ->check(CLI::Range(0.0, 1.0))
       ->capture_default_str()
       ->group(group);
   command.add_flag("--duplicates", flags.duplicates, "Keeps near duplicates")->group(group);

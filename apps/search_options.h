@@ -18,6 +18,8 @@ struct SearchFlags {
   double dense_weight = -1;  // below 0: the collection's
   std::size_t per_document = 3;
   bool duplicates = false;
+  std::size_t rerank = 0;
+  double rerank_weight = kRerankWeight;
 
   // Throws Error(kInvalidArgument) for unknown words.
   SearchOptions search_options(CliSession& session, const CollectionInfo& info) const;

@@ -11,6 +11,7 @@
 #include "pipelines/answer_prompt.h"
 #include "pipelines/embed_stage.h"
 #include "pipelines/source_spans.h"
+#include "pipelines/span_reranker.h"
 #include "retriever/grit_format.h"
 #include "retriever/passage_text.h"
 
@@ -65,6 +66,11 @@ class Answerer {
     search_options.cancel = options_.cancel;
     if (options_.budget) limit_search(search_options);
     keep_what_search_computes(search_options);
+    std::optional<SpanReranker> reranker;
+    if (search_options.rerank > 0 && search_options.reranker == nullptr) {
+      SpanCache* cache = options_.reuse.kind == ReuseKind::kNone ? nullptr : options_.cache;
+      search_options.reranker = &reranker.emplace(model_, cache, snapshot_.info(), options_.span_type, options_.deadline);
+    }
     SearchResult found = search(snapshot_, embedder_, question_, search_options);
     if (search_options.mode != SearchMode::kBm25) add_bm25_best(found);
     mode_ = search_options.mode;
@@ -73,6 +79,7 @@ class Answerer {
     t.bm25_ms = found.timings.bm25_ms;
     t.vector_ms = found.timings.vector_ms;
     t.fuse_ms = found.timings.fuse_ms;
+    t.rerank_ms = found.timings.rerank_ms;
     result_.damaged_chunks = found.damaged_chunks;
     if (options_.on_retrieved) options_.on_retrieved(found);
     hits_ = std::move(found.hits);
@@ -140,6 +147,7 @@ class Answerer {
     SearchOptions words = options_.search;
     words.mode = SearchMode::kBm25;
     words.k = kBm25Always;
+    words.rerank = 0;
     words.cancel = options_.cancel;
     SearchResult best = search(snapshot_, nullptr, question_, words);
     found.timings.bm25_ms += best.timings.total_ms;

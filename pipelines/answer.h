@@ -26,7 +26,8 @@
 namespace gritstone {
 
 struct AnswerOptions {
-  SearchOptions search;  // k: passages that are offered to the model
+  // k: passages that are offered to the model. rerank without a reranker: by question likelihood over spans of `cache`.
+  SearchOptions search;
   PromptLayout layout = PromptLayout::kDocsFirst;
   std::string instruction;  // empty: PromptFormat::default_instruction()
   // Of every passage at most so many tokens, the consecutive sentences nearest to the question; 0: whole passages.
@@ -87,7 +88,7 @@ struct AnswerPassage {
 // Milliseconds; TTFT counts from the call of answer() and is 0 if nothing was generated.
 struct AnswerTimings {
   double ttft_ms = 0;
-  double retrieve_ms = 0, embed_ms = 0, bm25_ms = 0, vector_ms = 0, fuse_ms = 0;
+  double retrieve_ms = 0, embed_ms = 0, bm25_ms = 0, vector_ms = 0, fuse_ms = 0, rerank_ms = 0;
   // compose: finding spans, computing missing ones, choosing what to compute again; load: spans into the live cache.
   double prompt_ms = 0, compose_ms = 0, queue_ms = 0, load_ms = 0, prefill_ms = 0, decode_ms = 0, cite_ms = 0, total_ms = 0;
   std::optional<double> tpot_ms;

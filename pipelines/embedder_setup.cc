@@ -1,5 +1,6 @@
 #include "pipelines/embedder_setup.h"
 
+#include "base/error.h"
 #include "retriever/fusion.h"
 
 namespace gritstone {
@@ -68,8 +69,23 @@ std::unique_ptr<GritEmbedder> open_collection_embedder(const ModelParts& parts, 
 
 double default_dense_weight(const CollectionInfo& collection) {
   const std::optional<EmbedderManifest> manifest = manifest_from_json(collection.manifest);
+  if (manifest && manifest->dense_weight) return *manifest->dense_weight;
   if (manifest && manifest->grit_tuned) return kDenseWeightTuned;
   return manifest && manifest->statistics ? kDenseWeightUntuned : kDenseWeightUncentred;
+}
+
+void keep_dense_weight(Store& store, const CollectionInfo& collection, double weight) {
+  const auto job = store.begin_write();
+  const auto now = store.find_collection(collection.name);
+  if (!now) throw Error(ErrorCode::kNotFound, "there is no collection \"" + collection.name + "\"");
+  std::optional<EmbedderManifest> manifest = manifest_from_json(now->manifest);
+  if (!manifest) throw Error(ErrorCode::kInvalidArgument, "collection \"" + collection.name + "\" has no vectors to weigh");
+  if (now->id != collection.id || now->manifest != collection.manifest) {
+    throw Error(ErrorCode::kInvalidArgument, "collection \"" + collection.name + "\" was embedded anew while its weight was measured");
+  }
+  manifest->dense_weight = weight;
+  job->set_manifest(collection.name, manifest_to_json(*manifest));
+  job->commit();
 }
 
 }  // namespace gritstone

@@ -39,7 +39,10 @@ std::unique_ptr<GritEmbedder> make_embedder(const ModelParts& parts, const Embed
 std::unique_ptr<GritEmbedder> open_collection_embedder(const ModelParts& parts, const CollectionInfo& collection,
                                                        const EmbedOverrides& overrides = {});
 
-// The weight of cosines in this collection's fusion.
+// The weight of cosines in this collection's fusion: the one that was measured for it, else the embedder's default.
 double default_dense_weight(const CollectionInfo& collection);
+// Stores a measured one. Takes the write lock and commits. Throws Error: kNotFound (collection); kInvalidArgument (it has no vectors, or
+// others than `collection` had: it was embedded anew meanwhile); kLocked; kStorage.
+void keep_dense_weight(Store& store, const CollectionInfo& collection, double weight);
 
 }  // namespace gritstone

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <string_view>
 
+#include "base/error.h"
 #include "base/mapped_file.h"
 
 namespace gritstone {
@@ -20,7 +21,13 @@ void for_each_json_line(const std::filesystem::path& path,
     if (line.find_first_not_of(" \t\r") == std::string_view::npos) continue;
     const std::string where = path.string() + ", line " + std::to_string(number);
     const rapidjson::Document document = parse_json(line, where);
-    visit(document, where);
+    try {
+      visit(document, where);
+    } catch (const Error& error) {
+      // A member of the wrong type does not know its line.
+      if (error.code() != ErrorCode::kInvalidArgument || std::string_view(error.what()).find(where) != std::string_view::npos) throw;
+      throw Error(error.code(), where + ": " + error.what());
+    }
   }
 }
 

@@ -21,6 +21,16 @@ constexpr std::uint64_t kMaxBytes = std::uint64_t{1} << 30;
   throw Error(ErrorCode::kInvalidArgument, path.string() + ": " + what);
 }
 
+// The config named, or the only one.
+template <typename Value>
+const Value& choose(const std::map<std::string, Value>& by_config, const std::filesystem::path& path, const std::string& config) {
+  if (config.empty() && by_config.size() == 1) return by_config.begin()->second;
+  if (const auto it = by_config.find(config); it != by_config.end()) return it->second;
+  std::string names;
+  for (const auto& [name, value] : by_config) names += (names.empty() ? "" : ", ") + name;
+  fail(path, (config.empty() ? "it holds several configs, name one: " : "there is no config \"" + config + "\", only: ") + names);
+}
+
 QuestionFigures of_retrieval(const rapidjson::Value& json, const std::filesystem::path& path) {
   QuestionFigures figures;
   if (!json["per_query"].IsObject()) fail(path, "\"per_query\" is no object");
@@ -51,11 +61,7 @@ QuestionFigures of_run(const std::filesystem::path& path, const std::string& con
     if (row.completion_tokens > 0) figures["ttft_ms"][row.id] = row.ttft_ms;
     figures["total_ms"][row.id] = row.total_ms;
   });
-  if (config.empty() && by_config.size() == 1) return by_config.begin()->second;
-  if (const auto it = by_config.find(config); it != by_config.end()) return it->second;
-  std::string names;
-  for (const auto& [name, figures] : by_config) names += (names.empty() ? "" : ", ") + name;
-  fail(path, (config.empty() ? "it holds several configs, name one: " : "there is no config \"" + config + "\", only: ") + names);
+  return choose(by_config, path, config);
 }
 
 // Uniform in [0, n), the same on every platform.
@@ -68,10 +74,16 @@ QuestionFigures read_figures(const std::filesystem::path& path, const std::strin
   const std::string_view first_line = std::string_view(text).substr(0, text.find('\n'));
   if (first_line.find("\"gritstone_qa_run\"") != std::string_view::npos) return of_run(path, config);
   const rapidjson::Document json = parse_json(text, path.string());
-  if (!json.IsObject() || !json.HasMember("per_query")) {
-    fail(path, "neither the JSON of `eval retrieval --json` nor a run file of `eval qa --run`");
+  if (json.IsObject() && json.HasMember("per_query")) return of_retrieval(json, path);
+  if (json.IsObject() && json.HasMember("configs") && json["configs"].IsArray()) {
+    std::map<std::string, const rapidjson::Value*> by_config;
+    for (const rapidjson::Value& row : json["configs"].GetArray()) {
+      const auto name = row.IsObject() ? json_string(row, "config") : std::nullopt;
+      if (name && row.HasMember("per_query")) by_config[*name] = &row;
+    }
+    if (!by_config.empty()) return of_retrieval(*choose(by_config, path, config), path);
   }
-  return of_retrieval(json, path);
+  fail(path, "neither the JSON of `eval retrieval --json` nor a run file of `eval qa --run`");
 }
 
 std::vector<PairedComparison> compare_paired(const QuestionFigures& a, const QuestionFigures& b, const CompareOptions& options) {

@@ -14,7 +14,7 @@ namespace gritstone {
 using QuestionFigures = std::map<std::string, std::map<std::string, double>>;
 
 // Of `gritstone eval retrieval --json` ("per_query"), or of a run file of `gritstone eval qa`.
-//   config  of a run file that holds several: which one; empty: the only one
+//   config  of a file that holds several ("configs" of the former, rows of the latter): which one; empty: the only one
 // Throws Error: kNotFound; kInvalidArgument naming the file (neither of both, several configs and none named: they are listed).
 QuestionFigures read_figures(const std::filesystem::path& path, const std::string& config);
 

@@ -48,12 +48,16 @@ QaQuestion read_line(const rapidjson::Value& object, std::size_t number, const s
   QaQuestion q;
   q.id = id_of(object, std::to_string(number));
   q.question = question_of(object, where);
+  q.where = where;
   bool has_answers = false;
   for (const char* key : {"answers", "golden_answers", "answer"}) {
     if (!object.HasMember(key)) continue;
     has_answers = true;
     q.answers = texts(object, key, where);
     break;
+  }
+  for (const std::string& answer : q.answers) {
+    if (answer.find_first_not_of(" \t\r\n") == std::string::npos) fail(where, "an answer is empty");
   }
   if (!has_answers) fail(where, "none of \"answers\", \"golden_answers\", \"answer\"");
   q.against = texts(object, "against", where);
@@ -65,6 +69,18 @@ QaQuestion read_line(const rapidjson::Value& object, std::size_t number, const s
       const auto document = json_string(span, "document");
       if (!document || !start || !end || *start < 0 || *end < *start) fail(where, "a gold passage needs document, start and end");
       q.gold.push_back({*document, static_cast<std::size_t>(*start), static_cast<std::size_t>(*end)});
+    }
+  }
+  if (const auto contexts = object.FindMember("positive_ctxs"); contexts != object.MemberEnd() && contexts->value.IsArray()) {
+    for (const rapidjson::Value& context : contexts->value.GetArray()) {
+      if (!context.IsObject()) fail(where, "\"positive_ctxs\" holds something that is no object");
+      for (const char* key : {"passage_id", "psg_id"}) {
+        const auto id = context.FindMember(key);
+        if (id == context.MemberEnd()) continue;
+        if (id->value.IsString()) q.positive_ids.push_back(text_of(id->value));
+        if (id->value.IsInt64()) q.positive_ids.push_back(std::to_string(id->value.GetInt64()));
+        break;
+      }
     }
   }
   return q;
@@ -85,6 +101,7 @@ std::vector<QaQuestion> read_squad(const rapidjson::Value& document, const std::
         QaQuestion q;
         q.id = id_of(qa, std::to_string(questions.size() + 1));
         q.question = question_of(qa, where);
+        q.where = where;
         const bool impossible = json_bool(qa, "is_impossible").value_or(false);
         q.kind = impossible ? "unanswerable" : "single";
         if (!impossible) {
@@ -102,28 +119,39 @@ std::vector<QaQuestion> read_squad(const rapidjson::Value& document, const std::
 }
 
 // One document over many lines, where the first line alone is no question.
-bool looks_like_squad(const std::filesystem::path& path) {
-  const std::string text = read_file(path, kMaxBytes);
+bool looks_like_squad(const std::string& text) {
   const std::string_view head = std::string_view(text).substr(0, 4096);
   return head.find("\"data\"") != std::string_view::npos && head.find("\"question\"") > head.find("\"data\"");
+}
+
+bool is_list(const std::string& text) {
+  const std::size_t first = text.find_first_not_of(" \t\r\n");
+  return first != std::string::npos && text[first] == '[';
 }
 
 }  // namespace
 
 std::vector<QaQuestion> read_questions(const std::filesystem::path& path) {
   std::vector<QaQuestion> questions;
-  if (looks_like_squad(path)) {
-    // Gold answers repeat keys nowhere, but checking a hundred thousand objects for it would cost more than reading them.
-    questions = read_squad(parse_json(read_file(path, kMaxBytes), path.string(), 32, false), path.string());
+  const std::string text = read_file(path, kMaxBytes);
+  std::size_t number = 0;
+  // Gold answers repeat keys nowhere, but checking a hundred thousand objects for it would cost more than reading them.
+  if (is_list(text)) {
+    const rapidjson::Document json = parse_json(text, path.string(), 32, false);
+    for (const rapidjson::Value& value : json.GetArray()) {
+      ++number;
+      questions.push_back(read_line(value, number, path.string() + ", question " + std::to_string(number)));
+    }
+  } else if (looks_like_squad(text)) {
+    questions = read_squad(parse_json(text, path.string(), 32, false), path.string());
   } else {
-    std::size_t number = 0;
     for_each_json_line(
         path, [&](const rapidjson::Value& value, const std::string& where) { questions.push_back(read_line(value, ++number, where)); });
   }
   if (questions.empty()) fail(path.string(), "no questions");
   std::set<std::string_view> ids;
   for (const QaQuestion& q : questions) {
-    if (!ids.insert(q.id).second) fail(path.string(), "the id \"" + q.id + "\" stands there twice");
+    if (!ids.insert(q.id).second) fail(q.where, "the id \"" + q.id + "\" stands there twice");
   }
   return questions;
 }

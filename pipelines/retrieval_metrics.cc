@@ -3,146 +3,157 @@
 #include <algorithm>
 #include <charconv>
 #include <cmath>
-#include <limits>
-#include <sstream>
+#include <functional>
+#include <iterator>
 
-#include "base/checked_file.h"
 #include "base/error.h"
-#include "base/hash.h"
 
 namespace gritstone {
 namespace {
 
-constexpr std::uint64_t kMaxFileBytes = std::uint64_t{1} << 30;
+struct KindName {
+  MetricKind kind;
+  std::string_view name, title;
+  bool needs_cutoff;
+};
+constexpr KindName kKinds[] = {
+    {MetricKind::kNdcg, "ndcg", "nDCG", false},       {MetricKind::kRecall, "recall", "Recall", false},
+    {MetricKind::kPrecision, "p", "P", true},         {MetricKind::kSuccess, "success", "Success", true},
+    {MetricKind::kReciprocalRank, "rr", "RR", false}, {MetricKind::kAveragePrecision, "map", "MAP", false},
+};
 
-RetrievalMetrics score_query(const std::map<std::string, int>& judged, std::vector<RunEntry> ranking) {
-  std::sort(ranking.begin(), ranking.end(),
-            [](const RunEntry& a, const RunEntry& b) { return a.score != b.score ? a.score > b.score : a.document > b.document; });
-  std::vector<double> ideal;
-  for (const auto& [document, relevance] : judged) {
-    if (relevance > 0) ideal.push_back(relevance);
-  }
-  std::sort(ideal.rbegin(), ideal.rend());
-  const auto relevant = static_cast<double>(ideal.size());
-  RetrievalMetrics m;
-  double dcg = 0;
-  double found = 0;
-  for (std::size_t i = 0; i < ranking.size(); ++i) {
-    const auto it = judged.find(ranking[i].document);
-    if (it == judged.end() || it->second <= 0) continue;
-    const auto rank = static_cast<double>(i + 1);
-    found += 1;
-    if (m.rr == 0) m.rr = 1 / rank;
-    m.map += found / rank;
-    if (i < 5) m.p_at_5 += 1.0 / 5;
-    if (i < 10) dcg += it->second / std::log2(rank + 1);
-    if (i < 100) m.recall_at_100 += 1 / relevant;
-  }
-  double best = 0;
-  for (std::size_t i = 0; i < ideal.size() && i < 10; ++i) best += ideal[i] / std::log2(static_cast<double>(i) + 2);
-  m.ndcg_at_10 = dcg / best;
-  m.map /= relevant;
-  return m;
+const KindName& names_of(MetricKind kind) {
+  return *std::ranges::find_if(kKinds, [&](const KindName& k) { return k.kind == kind; });
 }
 
-[[noreturn]] void bad_line(const std::filesystem::path& path, std::size_t line, const std::string& why) {
-  throw Error(ErrorCode::kInvalidArgument, path.string() + ", line " + std::to_string(line) + ": " + why);
+std::string with_cutoff(std::string_view name, std::size_t cutoff) {
+  return cutoff == 0 ? std::string(name) : std::string(name) + "@" + std::to_string(cutoff);
 }
 
-// Calls visit(fields, line number) for every line that is not blank.
-template <typename Visit>
-void for_each_line(const std::filesystem::path& path, Visit visit) {
-  const std::string text = read_file(path, kMaxFileBytes);
-  std::size_t number = 0;
-  for (std::size_t begin = 0; begin < text.size();) {
-    const std::size_t end = std::min(text.find('\n', begin), text.size());
-    ++number;
-    std::istringstream line(text.substr(begin, end - begin));
-    std::vector<std::string> fields;
-    for (std::string field; line >> field;) fields.push_back(std::move(field));
-    if (!fields.empty()) visit(fields, number);
-    begin = end + 1;
+double discount(std::size_t rank) { return 1 / std::log2(static_cast<double>(rank) + 1); }
+
+double ndcg(std::span<const int> ranking, std::span<const int> judged, std::size_t depth) {
+  std::vector<int> ideal;
+  std::ranges::copy_if(judged, std::back_inserter(ideal), [](int relevance) { return relevance > 0; });
+  std::ranges::sort(ideal, std::greater<>());
+  double gain = 0, best = 0;
+  for (std::size_t i = 0; i < ranking.size() && i < depth; ++i) {
+    if (ranking[i] > 0) gain += ranking[i] * discount(i + 1);
   }
-}
-
-template <typename Number>
-bool parse_number(const std::string& text, Number& value) {
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  return error == std::errc() && end == text.data() + text.size();
+  for (std::size_t i = 0; i < ideal.size() && i < depth; ++i) best += ideal[i] * discount(i + 1);
+  return gain / best;
 }
 
 }  // namespace
 
-RunScore score_run(const Judgements& judgements, const TrecRun& run) {
+std::string Metric::name() const { return with_cutoff(names_of(kind).name, cutoff); }
+std::string Metric::title() const { return with_cutoff(names_of(kind).title, cutoff); }
+
+Metric parse_metric(std::string_view text) {
+  const std::size_t at = text.find('@');
+  const std::string_view name = text.substr(0, at);
+  const auto kind = std::ranges::find_if(kKinds, [&](const KindName& k) { return k.name == name; });
+  Metric metric;
+  bool good = kind != std::end(kKinds);
+  if (good && at != std::string_view::npos) {
+    const std::string_view digits = text.substr(at + 1);
+    const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), metric.cutoff);
+    good = error == std::errc() && end == digits.data() + digits.size() && metric.cutoff > 0;
+  } else if (good) {
+    good = !kind->needs_cutoff;
+  }
+  if (!good) {
+    throw Error(ErrorCode::kInvalidArgument, "unknown metric \"" + std::string(text) +
+                                                 "\", expected ndcg@K, recall@K, p@K, success@K, rr, rr@K or map, with K at least 1");
+  }
+  metric.kind = kind->kind;
+  return metric;
+}
+
+std::vector<Metric> default_metrics() {
+  return {{MetricKind::kNdcg, 10},          {MetricKind::kRecall, 100},  {MetricKind::kAveragePrecision, 0},
+          {MetricKind::kReciprocalRank, 0}, {MetricKind::kPrecision, 5}, {MetricKind::kReciprocalRank, 10},
+          {MetricKind::kSuccess, 5}};
+}
+
+void sort_ranking(std::vector<RunEntry>& ranking) {
+  std::ranges::sort(ranking, [](const RunEntry& a, const RunEntry& b) {
+    const auto left = static_cast<float>(a.score), right = static_cast<float>(b.score);
+    return left != right ? left > right : a.document > b.document;
+  });
+}
+
+double metric_value(const Metric& metric, std::span<const int> ranking, std::span<const int> judged) {
+  const auto relevant = static_cast<double>(std::ranges::count_if(judged, [](int relevance) { return relevance > 0; }));
+  if (relevant == 0) return 0;
+  const std::size_t depth = metric.cutoff == 0 ? std::max(ranking.size(), judged.size()) : metric.cutoff;
+  if (metric.kind == MetricKind::kNdcg) return ndcg(ranking, judged, depth);
+  double found = 0, precisions = 0;
+  std::size_t first = 0;
+  for (std::size_t i = 0; i < ranking.size() && i < depth; ++i) {
+    if (ranking[i] <= 0) continue;
+    if (first == 0) first = i + 1;
+    found += 1;
+    precisions += found / static_cast<double>(i + 1);
+  }
+  switch (metric.kind) {
+    case MetricKind::kRecall:
+      return found / relevant;
+    case MetricKind::kPrecision:
+      return found / static_cast<double>(depth);
+    case MetricKind::kSuccess:
+      return found > 0 ? 1 : 0;
+    case MetricKind::kReciprocalRank:
+      return first > 0 ? 1 / static_cast<double>(first) : 0;
+    case MetricKind::kAveragePrecision:
+      return precisions / relevant;
+    case MetricKind::kNdcg:
+      break;
+  }
+  return 0;
+}
+
+void RunScore::add(const std::string& query, std::span<const int> ranking, std::span<const int> judged) {
+  std::vector<double>& values = per_query[query];
+  values.clear();
+  for (const Metric& metric : metrics) values.push_back(metric_value(metric, ranking, judged));
+}
+
+void RunScore::finish() {
+  mean.assign(metrics.size(), 0);
+  if (per_query.empty()) return;
+  for (const auto& [query, values] : per_query) {
+    for (std::size_t i = 0; i < values.size(); ++i) mean[i] += values[i];
+  }
+  for (double& value : mean) value /= static_cast<double>(per_query.size());
+}
+
+std::size_t RunScore::index_of(const Metric& metric) const {
+  const auto it = std::ranges::find(metrics, metric);
+  if (it == metrics.end()) throw Error(ErrorCode::kInvalidArgument, "the metric " + metric.name() + " was not measured");
+  return static_cast<std::size_t>(it - metrics.begin());
+}
+
+RunScore score_run(const Judgements& judgements, const TrecRun& run, const std::vector<Metric>& metrics) {
   RunScore score;
-  for (const auto& [query, judged] : judgements) {
-    if (std::none_of(judged.begin(), judged.end(), [](const auto& j) { return j.second > 0; })) continue;
-    const auto found = run.find(query);
-    RetrievalMetrics& m = score.per_query[query];
-    if (found != run.end()) m = score_query(judged, found->second);
-    score.mean.ndcg_at_10 += m.ndcg_at_10;
-    score.mean.recall_at_100 += m.recall_at_100;
-    score.mean.map += m.map;
-    score.mean.rr += m.rr;
-    score.mean.p_at_5 += m.p_at_5;
+  score.metrics = metrics;
+  for (const auto& [query, documents] : judgements) {
+    std::vector<int> judged;
+    for (const auto& [document, relevance] : documents) judged.push_back(relevance);
+    if (std::ranges::none_of(judged, [](int relevance) { return relevance > 0; })) continue;
+    std::vector<int> ranking;
+    if (const auto found = run.find(query); found != run.end()) {
+      std::vector<RunEntry> entries = found->second;
+      sort_ranking(entries);
+      for (const RunEntry& entry : entries) {
+        const auto it = documents.find(entry.document);
+        ranking.push_back(it == documents.end() ? 0 : it->second);
+      }
+    }
+    score.add(query, ranking, judged);
   }
-  if (score.per_query.empty()) return score;
-  const auto n = static_cast<double>(score.per_query.size());
-  for (double* value : {&score.mean.ndcg_at_10, &score.mean.recall_at_100, &score.mean.map, &score.mean.rr, &score.mean.p_at_5})
-    *value /= n;
+  score.finish();
   return score;
-}
-
-void write_trec_run(const std::filesystem::path& path, const TrecRun& run, std::string_view tag) {
-  std::string text;
-  char number[32];
-  for (const auto& [query, entries] : run) {
-    std::vector<RunEntry> ranking = entries;
-    std::sort(ranking.begin(), ranking.end(),
-              [](const RunEntry& a, const RunEntry& b) { return a.score != b.score ? a.score > b.score : a.document > b.document; });
-    float previous = std::numeric_limits<float>::infinity();
-    for (std::size_t i = 0; i < ranking.size(); ++i) {
-      // trec_eval reads scores as float: equal ones would be ordered by its own rule.
-      float value = static_cast<float>(ranking[i].score);
-      if (value >= previous) value = std::nextafter(previous, -std::numeric_limits<float>::infinity());
-      previous = value;
-      std::snprintf(number, sizeof number, "%.9g", static_cast<double>(value));
-      text += query + " Q0 " + ranking[i].document + ' ' + std::to_string(i + 1) + ' ' + number + ' ';
-      text += tag;
-      text += '\n';
-    }
-  }
-  write_file_atomically(path, as_bytes(text));
-}
-
-TrecRun read_trec_run(const std::filesystem::path& path) {
-  TrecRun run;
-  for_each_line(path, [&](const std::vector<std::string>& fields, std::size_t line) {
-    RunEntry entry;
-    if (fields.size() != 6) bad_line(path, line, std::to_string(fields.size()) + " fields, expected \"query Q0 document rank score tag\"");
-    entry.document = fields[2];
-    if (!parse_number(fields[4], entry.score) || !std::isfinite(entry.score))
-      bad_line(path, line, "the score \"" + fields[4] + "\" is no number");
-    run[fields[0]].push_back(std::move(entry));
-  });
-  return run;
-}
-
-Judgements read_judgements(const std::filesystem::path& path) {
-  Judgements judgements;
-  for_each_line(path, [&](const std::vector<std::string>& fields, std::size_t line) {
-    if (fields.size() != 3 && fields.size() != 4) {
-      bad_line(path, line,
-               std::to_string(fields.size()) + " fields, expected \"query document relevance\" or \"query 0 document relevance\"");
-    }
-    int relevance = 0;
-    if (!parse_number(fields.back(), relevance)) {
-      if (line == 1) return;  // BEIR's header
-      bad_line(path, line, "the relevance \"" + fields.back() + "\" is no integer");
-    }
-    judgements[fields[0]][fields[fields.size() - 2]] = relevance;
-  });
-  return judgements;
 }
 
 }  // namespace gritstone

@@ -1,16 +1,16 @@
-// Quality of a ranking against relevance judgements, by trec_eval's conventions.
+// Quality of a ranking against relevance judgements, by trec_eval's conventions (docs/evaluation.md has the formulas).
 #pragma once
 
 #include <cstddef>
-#include <filesystem>
 #include <map>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
 namespace gritstone {
 
-// query -> document -> relevance (0: judged not relevant).
+// query -> document -> relevance. Above 0: relevant, and the gain of nDCG; 0 and below: judged not relevant.
 using Judgements = std::map<std::string, std::map<std::string, int>>;
 
 struct RunEntry {
@@ -20,30 +20,49 @@ struct RunEntry {
 // query -> documents found.
 using TrecRun = std::map<std::string, std::vector<RunEntry>>;
 
-struct RetrievalMetrics {
-  double ndcg_at_10 = 0;
-  double recall_at_100 = 0;
-  double map = 0;
-  double rr = 0;
-  double p_at_5 = 0;
+enum class MetricKind { kNdcg, kRecall, kPrecision, kSuccess, kReciprocalRank, kAveragePrecision };
+
+struct Metric {
+  MetricKind kind = MetricKind::kNdcg;
+  std::size_t cutoff = 0;  // ranks looked at; 0: all that were found
+
+  std::string name() const;   // "ndcg@10", "map": names of JSON members
+  std::string title() const;  // "nDCG@10", "MAP": for people
+  // Looks at the first relevant one alone (success, rr): means something even where not all relevant ones are known.
+  bool first_hit_only() const noexcept { return kind == MetricKind::kSuccess || kind == MetricKind::kReciprocalRank; }
+  bool operator==(const Metric&) const = default;
 };
+
+// "ndcg@10", "recall@100", "p@5", "success@5", "rr", "rr@10", "map", "map@100"; p and success need a cutoff.
+// Throws Error(kInvalidArgument) naming the choices.
+Metric parse_metric(std::string_view text);
+// ndcg@10, recall@100, map, rr, p@5, rr@10, success@5.
+std::vector<Metric> default_metrics();
+
+// By score, ties by document id descending; scores are compared as float, which is what trec_eval reads them as.
+void sort_ranking(std::vector<RunEntry>& ranking);
+
+// The value of one metric for one query.
+//   ranking  relevance of the documents found, best first (unjudged: 0)
+//   judged   relevance of all judged documents, in any order
+// 0 if nothing is relevant.
+double metric_value(const Metric& metric, std::span<const int> ranking, std::span<const int> judged);
 
 struct RunScore {
-  RetrievalMetrics mean;  // over all judged queries with a relevant document; a query that the run lacks counts 0
-  std::map<std::string, RetrievalMetrics> per_query;
+  std::vector<Metric> metrics;
+  std::vector<double> mean;  // one per metric, over per_query
+  std::map<std::string, std::vector<double>> per_query;
+
+  // Appends a query's values and, after the last one, sets the means.
+  void add(const std::string& query, std::span<const int> ranking, std::span<const int> judged);
+  void finish();
+  // Index of the metric. Throws Error(kInvalidArgument) if it is not among `metrics`.
+  std::size_t index_of(const Metric& metric) const;
+  double mean_of(const Metric& metric) const { return mean[index_of(metric)]; }
 };
 
-// Ranks by score, ties by document id descending, whatever the order in the run (trec_eval). Gain is the relevance itself, discount
-// log2(rank + 1). map and rr take the whole run.
-RunScore score_run(const Judgements& judgements, const TrecRun& run);
-
-// TREC format: "query Q0 document rank score tag". The scores written fall strictly, so that every reader finds our order.
-// Throws Error(kStorage).
-void write_trec_run(const std::filesystem::path& path, const TrecRun& run, std::string_view tag);
-// Throws Error: kNotFound, kInvalidArgument naming the line.
-TrecRun read_trec_run(const std::filesystem::path& path);
-
-// BEIR's "query-id\tcorpus-id\tscore" with header, or TREC's "query 0 document relevance". Throws Error as read_trec_run().
-Judgements read_judgements(const std::filesystem::path& path);
+// Over all queries that have a relevant document; one that the run lacks counts 0. Whatever order or ranks the run has, sort_ranking()
+// decides.
+RunScore score_run(const Judgements& judgements, const TrecRun& run, const std::vector<Metric>& metrics);
 
 }  // namespace gritstone

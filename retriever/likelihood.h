@@ -2,10 +2,12 @@
 #pragma once
 
 #include <chrono>
+#include <functional>
 #include <optional>
 #include <span>
 #include <stop_token>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "model/engine.h"
@@ -31,5 +33,22 @@ struct LikelihoodResult {
 // question, or one as long as the context); kCancelled; kDeadline; what the engine throws.
 inline constexpr std::size_t kLikelihoodBytes = std::size_t{64} << 20;
 LikelihoodResult question_likelihood(Engine& engine, const Tokenizer& tokenizer, const LikelihoodRequest& request);
+
+// Tokens of the question, and of what stands between a passage and it.
+std::vector<TokenId> likelihood_question(const Tokenizer& tokenizer, std::string_view question);
+std::vector<TokenId> likelihood_bridge(const Tokenizer& tokenizer);
+
+// What a question stands behind: states computed before, and tokens to compute. `runs` as in Job; with runs the question continues the
+// last.
+struct LikelihoodPrefix {
+  std::vector<Segment> context;
+  std::vector<TokenId> tokens;  // at least one
+  std::vector<TokenRun> runs;
+};
+
+// The same for prefixes of any kind: prefix(i) is asked for once, in order, when job i is submitted.
+LikelihoodResult likelihood_behind(Engine& engine, std::span<const TokenId> question, std::size_t count,
+                                   const std::function<LikelihoodPrefix(std::size_t)>& prefix,
+                                   std::optional<std::chrono::steady_clock::time_point> deadline, const std::stop_token& cancel);
 
 }  // namespace gritstone

@@ -101,6 +101,8 @@ EmbedderManifest read(const rapidjson::Value& object) {
   m.dim = required_size(object, "dim");
   if (const std::string n = required_string(object, "normalisation"); n != kNormalisation) damaged("unknown normalisation \"" + n + "\"");
   m.wants_statistics = json_bool(object, "wants_statistics").value_or(false);
+  m.dense_weight = json_number(object, "dense_weight");
+  if (m.dense_weight && !(*m.dense_weight >= 0 && *m.dense_weight <= 1)) damaged("\"dense_weight\" is not within 0 to 1");
   const auto statistics = object.FindMember("statistics");
   if (statistics != object.MemberEnd() && statistics->value.IsObject()) m.statistics = read_statistics(statistics->value, m.dim);
   return m;
@@ -138,6 +140,10 @@ std::string manifest_to_json(const EmbedderManifest& m) {
   text("normalisation", kNormalisation);
   w.Key("wants_statistics");
   w.Bool(m.wants_statistics);
+  if (m.dense_weight) {
+    w.Key("dense_weight");
+    w.Double(*m.dense_weight);
+  }
   if (m.statistics) {
     w.Key("statistics");
     w.StartObject();

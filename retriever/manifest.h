@@ -21,6 +21,9 @@ struct EmbedderManifest {
   std::optional<EmbedStatistics> statistics;  // absent: none are taken out, or not frozen yet
   // Whether statistics are to be frozen with the first vectors (untuned models and routing).
   bool wants_statistics = false;
+  // Of the cosine in convex fusion, measured on this collection's questions (`eval retrieval --tune`); absent: the embedder's default. It
+  // belongs to these vectors, so it goes when they are made anew by another embedder.
+  std::optional<double> dense_weight;
 };
 
 // Format: one JSON object, "version" 1; statistics as little-endian f32 in hexadecimal (exact, and 8 bytes a number).

@@ -2,8 +2,10 @@
 
 #include <algorithm>
 #include <chrono>
+#include <functional>
 #include <map>
 #include <set>
+#include <utility>
 
 #include "base/error.h"
 #include "retriever/near_duplicates.h"
@@ -28,28 +30,43 @@ class Timed {
   Clock::time_point start_;
 };
 
-class Searcher {
- public:
-  Searcher(const Snapshot& snapshot, const Embedder* embedder, std::string_view query, const SearchOptions& options)
-      : snapshot_(snapshot), embedder_(embedder), query_(query), options_(options) {}
+}  // namespace
 
-  SearchResult run() {
+class WeightSweep::Impl {
+ public:
+  Impl(const Snapshot& snapshot, const Embedder* embedder, std::string_view query, const SearchOptions& options)
+      : snapshot_(snapshot), embedder_(embedder), query_(query), options_(options), wanted_(std::max(options.k, options.rerank)) {
+    if (options.k == 0) throw Error(ErrorCode::kInvalidArgument, "k is 0, expected at least 1");
+    if (options.rerank > 0 && options.reranker == nullptr) throw Error(ErrorCode::kInvalidArgument, "reranking needs a model");
+  }
+
+  SearchResult at(double dense_weight) {
+    options_.dense_weight = dense_weight;
+    result_ = {};
     {
       const Timed total(result_.timings.total_ms);
       prepare();
-      // Limits per document and duplicates eat candidates, so widen until k hits are left or there are no more.
-      for (std::size_t depth = std::max<std::size_t>(64, options_.k * 4);; depth *= 4) {
+      // Limits per document and duplicates eat candidates, so widen until enough hits are left or there are no more.
+      for (std::size_t depth = std::max<std::size_t>(64, wanted_ * 4);; depth *= 4) {
         if (options_.cancel.stop_requested()) throw Error(ErrorCode::kCancelled, "the search was cancelled");
-        const std::vector<FusedChunk> candidates = rank(depth);
-        result_.candidates = candidates.size();
-        select(candidates);
-        if (result_.hits.size() >= options_.k || exhausted_) break;
+        const Candidates& candidates = candidates_at(depth);
+        select(rank(candidates));
+        if (result_.hits.size() >= wanted_ || candidates.exhausted) break;
       }
+      if (options_.rerank > 0) rerank();
+      if (result_.hits.size() > options_.k) result_.hits.resize(options_.k);
     }
+    result_.damaged_chunks = damaged_.size();
     return std::move(result_);
   }
 
  private:
+  // The two lists of one depth, each completed with what only the other found.
+  struct Candidates {
+    std::vector<ScoredChunk> by_words, by_vector;
+    bool exhausted = false;  // a deeper look finds no more
+  };
+
   void prepare() {
     const CollectionInfo& info = snapshot_.info();
     const bool wants_dense = options_.mode != SearchMode::kBm25;
@@ -63,7 +80,7 @@ class Searcher {
     use_dense_ = wants_dense && embedder_ != nullptr && info.chunks > 0 &&
                  !(options_.mode == SearchMode::kFused && options_.dense_weight == 0 && options_.fusion == FusionKind::kConvex);
     result_.vectors_incomplete = use_dense_ && info.embedded_chunks < info.chunks;
-    if (!use_dense_) return;
+    if (!use_dense_ || !query_vector_.empty()) return;
     {
       const Timed timed(result_.timings.embed_ms);
       query_vector_.resize(embedder_->dim());
@@ -89,28 +106,34 @@ class Searcher {
     if (vectors_ != nullptr && !options_.filter.empty()) allowed_ = snapshot_.matching_chunks(options_.filter);
   }
 
-  std::vector<FusedChunk> rank(std::size_t depth) {
-    std::vector<ScoredChunk> by_words;
+  const Candidates& candidates_at(std::size_t depth) {
+    const auto [it, fresh] = candidates_.try_emplace({depth, use_dense_});
+    Candidates& c = it->second;
+    if (!fresh) return c;
     if (options_.mode != SearchMode::kDense) {
       const Timed timed(result_.timings.bm25_ms);
-      by_words = snapshot_.bm25(query_, depth, options_.filter);
+      c.by_words = snapshot_.bm25(query_, depth, options_.filter);
     }
-    std::vector<ScoredChunk> by_vector;
     if (use_dense_ && vectors_ != nullptr) {
       const Timed timed(result_.timings.vector_ms);
-      by_vector = vectors_->search(query_vector_, depth, allowed_ ? &*allowed_ : nullptr);
+      c.by_vector = vectors_->search(query_vector_, depth, allowed_ ? &*allowed_ : nullptr);
     }
-    exhausted_ = by_words.size() < depth && by_vector.size() < depth;
-    if (options_.mode == SearchMode::kFused && use_dense_) complete(by_words, by_vector);
+    c.exhausted = c.by_words.size() < depth && c.by_vector.size() < depth;
+    if (options_.mode == SearchMode::kFused && use_dense_) complete(c.by_words, c.by_vector);
+    return c;
+  }
+
+  std::vector<FusedChunk> rank(const Candidates& candidates) {
     const Timed timed(result_.timings.fuse_ms);
     const double weight = options_.mode == SearchMode::kDense ? 1.0 : use_dense_ ? options_.dense_weight : 0.0;
-    std::vector<FusedChunk> fused = fuse(by_words, by_vector, options_.fusion, weight);
+    std::vector<FusedChunk> fused = fuse(candidates.by_words, candidates.by_vector, options_.fusion, weight);
     // With one list the score shown is that list's own.
     if (options_.mode == SearchMode::kBm25) {
       for (FusedChunk& c : fused) c.score = static_cast<double>(c.bm25.value_or(0.0f));
     } else if (options_.mode == SearchMode::kDense) {
       for (FusedChunk& c : fused) c.score = static_cast<double>(c.dense.value_or(-1.0f));
     }
+    result_.candidates = fused.size();
     return fused;
   }
 
@@ -186,12 +209,12 @@ class Searcher {
 
   // Absent if its row is damaged: such text must not be shown or put before a model.
   std::optional<ChunkRecord> read(ChunkId id) {
+    if (const auto it = chunks_.find(id); it != chunks_.end()) return it->second;
     try {
-      return snapshot_.chunk(id);
+      return chunks_.emplace(id, snapshot_.chunk(id)).first->second;
     } catch (const Error& error) {
       if (error.code() != ErrorCode::kDamagedData) throw;
       damaged_.insert(id);
-      result_.damaged_chunks = damaged_.size();
       return std::nullopt;
     }
   }
@@ -203,7 +226,7 @@ class Searcher {
     std::map<DocumentId, std::size_t> per_document;
     std::vector<TextSketch> kept;
     for (const FusedChunk& c : candidates) {
-      if (result_.hits.size() == options_.k) break;
+      if (result_.hits.size() == wanted_) break;
       std::optional<ChunkRecord> chunk = read(c.id);
       if (!chunk) continue;
       if (options_.max_per_document > 0 && per_document[chunk->document] >= options_.max_per_document) continue;
@@ -218,17 +241,39 @@ class Searcher {
         kept.push_back(std::move(sketch));
       }
       ++per_document[chunk->document];
-      result_.hits.push_back({result_.hits.size() + 1, c.score, c.bm25, c.dense, c.bm25_rank, c.dense_rank, std::move(*chunk)});
+      result_.hits.push_back(
+          {result_.hits.size() + 1, c.score, c.bm25, c.dense, c.bm25_rank, c.dense_rank, std::nullopt, std::move(*chunk)});
     }
+  }
+
+  void rerank() {
+    const Timed timed(result_.timings.rerank_ms);
+    std::vector<SearchHit>& hits = result_.hits;
+    std::vector<const ChunkRecord*> passages;
+    std::vector<double> scores;
+    for (const SearchHit& hit : hits) {
+      if (passages.size() < options_.rerank) passages.push_back(&hit.chunk);
+      scores.push_back(hit.score);
+    }
+    const std::vector<double> likelihoods = options_.reranker->score(query_, passages, options_.cancel);
+    const std::vector<double> mixed = interpolate(scores, likelihoods, options_.rerank_weight);
+    for (std::size_t i = 0; i < hits.size(); ++i) {
+      hits[i].score = mixed[i];
+      if (i < likelihoods.size()) hits[i].likelihood = likelihoods[i];
+    }
+    std::ranges::stable_sort(hits, std::greater<>(), &SearchHit::score);
+    for (std::size_t i = 0; i < hits.size(); ++i) hits[i].rank = i + 1;
   }
 
   const Snapshot& snapshot_;
   const Embedder* embedder_;
   std::string_view query_;
-  const SearchOptions& options_;
+  SearchOptions options_;
+  const std::size_t wanted_;  // hits before reranking
   SearchResult result_;
   bool use_dense_ = false;
-  bool exhausted_ = false;
+  std::map<std::pair<std::size_t, bool>, Candidates> candidates_;  // by depth, and whether vectors take part
+  std::map<ChunkId, ChunkRecord> chunks_;
   std::vector<float> query_vector_;
   std::shared_ptr<const VectorIndex> vectors_;
   std::optional<std::vector<ChunkId>> allowed_;
@@ -236,7 +281,10 @@ class Searcher {
   std::set<ChunkId> damaged_;
 };
 
-}  // namespace
+WeightSweep::WeightSweep(const Snapshot& snapshot, const Embedder* embedder, std::string_view query, const SearchOptions& options)
+    : impl_(std::make_unique<Impl>(snapshot, embedder, query, options)) {}
+WeightSweep::~WeightSweep() = default;
+SearchResult WeightSweep::at(double dense_weight) { return impl_->at(dense_weight); }
 
 SearchMode parse_search_mode(std::string_view name) {
   for (const SearchMode mode : {SearchMode::kFused, SearchMode::kDense, SearchMode::kBm25}) {
@@ -258,8 +306,7 @@ std::string_view search_mode_name(SearchMode mode) noexcept {
 }
 
 SearchResult search(const Snapshot& snapshot, const Embedder* embedder, std::string_view query, const SearchOptions& options) {
-  if (options.k == 0) throw Error(ErrorCode::kInvalidArgument, "k is 0, expected at least 1");
-  return Searcher(snapshot, embedder, query, options).run();
+  return WeightSweep(snapshot, embedder, query, options).at(options.dense_weight);
 }
 
 }  // namespace gritstone

@@ -14,6 +14,7 @@
 #include "index/store.h"
 #include "retriever/embedder.h"
 #include "retriever/fusion.h"
+#include "retriever/reranker.h"
 
 namespace gritstone {
 
@@ -29,6 +30,10 @@ struct SearchOptions {
   double dense_weight = kDenseWeightUntuned;
   std::size_t max_per_document = 3;  // 0: no limit
   bool collapse_duplicates = true;
+  // The best so many passages are ordered again by `reranker` (required then), mixed with the score they came with; 0: as found.
+  std::size_t rerank = 0;
+  double rerank_weight = kRerankWeight;
+  const Reranker* reranker = nullptr;
   // Fused search without stored vectors embeds so many of BM25's best (each costs a forward pass of up to 256 tokens).
   std::size_t embed_on_demand = 12;
   // What the passes on demand computed is not thrown away: each chunk's row, and its KV span of type `keep_spans` with its tokens (absent:
@@ -46,11 +51,12 @@ struct SearchOptions {
 
 struct SearchHit {
   std::size_t rank = 0;  // 1-based
-  double score = 0;      // of the mode: fused 0..1, cosine, or BM25
+  double score = 0;      // of the mode: fused 0..1, cosine, or BM25; after reranking interpolate()'s
   std::optional<float> bm25;
   std::optional<float> dense;  // cosine
   std::size_t bm25_rank = 0;   // among all candidates, before the limits per document; 0: not ranked
   std::size_t dense_rank = 0;
+  std::optional<double> likelihood;  // the reranker's score
   ChunkRecord chunk;
 };
 
@@ -59,6 +65,7 @@ struct SearchTimings {
   double bm25_ms = 0;
   double vector_ms = 0;
   double fuse_ms = 0;  // fusion, reading the chunks, limits
+  double rerank_ms = 0;
   double total_ms = 0;
 };
 
@@ -74,8 +81,21 @@ struct SearchResult {
 };
 
 // embedder may be null: then fused search is BM25 alone. `embedder` must be the one of the collection's manifest.
-// Thread-safe as `snapshot` is. Throws Error: kInvalidArgument (k 0, dense without embedder or without any vector); kCancelled; what the
-// snapshot and the embedder throw.
+// Thread-safe as `snapshot` is. Throws Error: kInvalidArgument (k 0, dense without embedder or without any vector, rerank without
+// reranker); kCancelled; what the snapshot, the embedder and the reranker throw.
 SearchResult search(const Snapshot& snapshot, const Embedder* embedder, std::string_view query, const SearchOptions& options);
+
+// One query under several dense weights: its candidates are found once. Borrows everything but the options. Not thread-safe.
+class WeightSweep {
+ public:
+  WeightSweep(const Snapshot& snapshot, const Embedder* embedder, std::string_view query, const SearchOptions& options);
+  ~WeightSweep();
+  // What search() gives with this weight in the options; throws as it does.
+  SearchResult at(double dense_weight);
+
+ private:
+  class Impl;
+  std::unique_ptr<Impl> impl_;
+};
 
 }  // namespace gritstone

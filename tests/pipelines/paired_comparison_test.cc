@@ -85,6 +85,11 @@ TEST(ReadFigures, OfBothKindsOfEvaluation) {
   const QuestionFigures retrieval = read_figures(path, "");
   EXPECT_EQ(retrieval.at("rr").at("1"), 0.5);
   EXPECT_EQ(retrieval.at("map").size(), 2u);
+  std::ofstream(directory / "rows.json") << R"({"configs":[{"config":"bm25","metrics":{},"per_query":{"1":{"rr":0.5}}},)"
+                                         << R"({"config":"fused","metrics":{},"per_query":{"1":{"rr":1}}}]})";
+  EXPECT_EQ(read_figures(directory / "rows.json", "fused").at("rr").at("1"), 1);
+  EXPECT_GS_ERROR(read_figures(directory / "rows.json", ""), ErrorCode::kInvalidArgument, "several configs, name one: bm25, fused");
+  EXPECT_GS_ERROR(read_figures(directory / "rows.json", "dense"), ErrorCode::kInvalidArgument, "no config \"dense\", only: bm25, fused");
 
   const auto run = directory / "run.jsonl";
   {

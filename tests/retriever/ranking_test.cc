@@ -4,6 +4,7 @@
 #include "retriever/fusion.h"
 #include "retriever/near_duplicates.h"
 #include "retriever/pooling.h"
+#include "retriever/reranker.h"
 #include "retriever/whitening.h"
 #include "tests/base/expect_error.h"
 
@@ -49,6 +50,20 @@ TEST(Fusion, ReciprocalRanksAndTiesById) {
   EXPECT_EQ(ids_of(fused), (std::vector<ChunkId>{2, 9, 4}));
   const std::vector<ScoredChunk> equal{{5, 1}, {3, 1}};
   EXPECT_EQ(ids_of(fuse(equal, {}, FusionKind::kConvex, 0)), (std::vector<ChunkId>{3, 5}));
+}
+
+TEST(Rerank, MixesNormalisedScoresAndKeepsTheRestBehind) {
+  const std::vector<double> first{10, 8, 6, 5, 1}, second{-3, -1, -2};
+  const std::vector<double> mixed = interpolate(first, second, 0.25);
+  EXPECT_DOUBLE_EQ(mixed[0], 0.75 * 1 + 0.25 * 0);
+  EXPECT_DOUBLE_EQ(mixed[1], 0.75 * 0.5 + 0.25 * 1);
+  EXPECT_DOUBLE_EQ(mixed[2], 0.75 * 0 + 0.25 * 0.5);
+  EXPECT_DOUBLE_EQ(mixed[3], -0.25);
+  EXPECT_DOUBLE_EQ(mixed[4], -1.25);
+  // Nothing to tell apart: all 1, and what follows still lies behind.
+  const std::vector<double> equal = interpolate(std::vector<double>{2, 2, 1}, std::vector<double>{-1, -1}, 0.5);
+  EXPECT_EQ(equal, (std::vector<double>{1, 1, -1}));
+  EXPECT_EQ(interpolate(first, {}, 0.5), first);
 }
 
 TEST(Whitening, FindsTheStrongDirectionsAndTakesThemOut) {
