@@ -12,6 +12,7 @@ void add_eval_commands(CLI::App& app, CliSession& session, CommandTable& table) 
   add_eval_qa_command(*eval, session, table);
   add_eval_latency_command(*eval, session, table);
   add_eval_compare_command(*eval, session, table);
+  add_eval_report_command(*eval, session, table);
 }
 
 }  // namespace gritstone

@@ -1,11 +1,14 @@
-// gritstone eval qa: answers against gold answers, under every reuse policy asked for.
+// gritstone eval qa: answers against gold answers, under every reuse policy asked for, beside baselines.
 #include <CLI/CLI.hpp>
+#include <algorithm>
+#include <map>
 #include <memory>
 #include <set>
 
 #include "apps/commands.h"
 #include "apps/json_output.h"
 #include "apps/reuse_options.h"
+#include "apps/run_description.h"
 #include "apps/search_options.h"
 #include "apps/terminal.h"
 #include "base/error.h"
@@ -19,6 +22,7 @@ struct Options {
   std::string questions;
   std::string run;
   std::size_t limit = 0;
+  std::vector<std::string> modes{"fused"}, baselines;
   std::vector<std::string> reuse{"none"}, span_types{"int8"}, layouts{"docs-first"};
   std::vector<std::size_t> ks{5};
   std::size_t tokens = 64;
@@ -29,8 +33,9 @@ struct Options {
 };
 
 void summary_json(JsonOutput& json, const QaSummary& s) {
-  json.begin_object().field("config", s.config).field("questions", s.questions).field("answerable", s.answerable);
+  json.begin_object().field("config", s.config).field("questions", s.questions).field("answerable", s.answerable).field("failed", s.failed);
   json.field("em", s.exact_match).field("f1", s.f1).field("contained", s.contained).field("abstention", s.abstention);
+  json.field("abstention_precision", s.abstention_precision);
   json.field("false_abstention", s.false_abstention).field("hit_rate", s.hit_rate);
   json.field("citation_precision", s.citation_precision).field("citation_recall", s.citation_recall);
   json.field("ttft_ms_median", s.ttft_ms_median).field("total_ms_median", s.total_ms_median).field("reused_share", s.reused_share);
@@ -41,7 +46,10 @@ void summary_json(JsonOutput& json, const QaSummary& s) {
       .field("flipped", s.flipped);
   json.field("reference_right", s.reference_right).field("stayed_right", s.stayed_right);
   json.field("stayed_right_lower", s.stayed_right_lower).field("kl_tokens", s.kl_tokens).field("kl_mean", s.kl_mean);
-  json.field("kl_p99", s.kl_p99).field("top1_agreement", s.top1_agreement).end_object();
+  json.field("kl_p99", s.kl_p99).field("top1_agreement", s.top1_agreement);
+  json.begin_object("stages_mean_ms");
+  for (const auto& [stage, ms] : s.stages_mean) json.field(stage.substr(0, stage.size() - 3), ms);
+  json.end_object().end_object();
 }
 
 void print_table(const std::vector<QaSummary>& summaries) {
@@ -60,9 +68,60 @@ void print_table(const std::vector<QaSummary>& summaries) {
   }
 }
 
+// A collection of the evaluation with what is open of it.
+struct OpenSource {
+  std::string label;
+  std::shared_ptr<const Snapshot> snapshot;
+  std::unique_ptr<const Embedder> embedder;
+  std::vector<SearchMode> modes;
+};
+
+// The collection under test, then the baselines: "NAME" under all modes, "NAME:MODE" under one.
+std::vector<OpenSource> open_sources(CliSession& session, const Options& options, const ModelParts& parts) {
+  const Store& store = session.store(Store::Mode::kRead);
+  std::vector<SearchMode> modes;
+  for (const std::string& mode : options.modes) modes.push_back(parse_search_mode(mode));
+  std::vector<OpenSource> sources;
+  sources.push_back({"", store.snapshot(session.options.collection), nullptr, modes});
+  for (const std::string& text : options.baselines) {
+    const std::size_t colon = text.find(':');
+    const std::string name = text.substr(0, colon);
+    if (name == session.options.collection) {
+      throw Error(ErrorCode::kInvalidArgument, "--baseline " + text + ": that is the collection under test; see --mode");
+    }
+    const std::vector<SearchMode> of = colon == std::string::npos ? modes : std::vector{parse_search_mode(text.substr(colon + 1))};
+    const auto known = std::ranges::find(sources, name, &OpenSource::label);
+    if (known != sources.end()) {
+      known->modes.insert(known->modes.end(), of.begin(), of.end());
+    } else {
+      sources.push_back({name, store.snapshot(name), nullptr, of});
+    }
+  }
+  for (OpenSource& source : sources) {
+    const bool by_words = std::ranges::all_of(source.modes, [](SearchMode mode) { return mode == SearchMode::kBm25; });
+    if (!by_words) source.embedder = open_collection_embedder(parts, source.snapshot->info());
+  }
+  return sources;
+}
+
+std::string search_text(const SearchFlags& flags) {
+  return format("%s, %zu a document%s%s", flags.fusion.c_str(), flags.per_document, flags.duplicates ? ", with duplicates" : "",
+                flags.filter.empty() ? "" : (", " + flags.filter).c_str());
+}
+
+void warn_of_failures(CliSession& session, const std::vector<QaRow>& rows) {
+  std::map<std::string, std::pair<std::size_t, std::string>> messages;  // count, first question
+  for (const QaRow& row : rows) {
+    if (row.error.empty()) continue;
+    auto& [count, first] = messages[row.error];
+    if (count++ == 0) first = row.id + " under " + row.config;
+  }
+  for (const auto& [message, seen] : messages)
+    session.warn(format("%zu x %s (first: %s)", seen.first, message.c_str(), seen.second.c_str()));
+}
+
 int run(CliSession& session, const Options& options) {
   Store& store = session.store(Store::Mode::kRead);
-  const auto snapshot = store.snapshot(session.options.collection);
   EvalQaOptions eval;
   eval.questions = read_questions(options.questions);
   if (options.limit > 0 && eval.questions.size() > options.limit) eval.questions.resize(options.limit);
@@ -74,21 +133,37 @@ int run(CliSession& session, const Options& options) {
   for (const std::string& text : options.layouts) {
     layouts.push_back(text == "query-first" ? PromptLayout::kQueryFirst : PromptLayout::kDocsFirst);
   }
-  eval.grid = qa_grid(policies, types, options.ks, layouts);
+  const ModelParts parts = session.model_parts();
+  const std::vector<OpenSource> open = open_sources(session, options, parts);
+  std::vector<QaSource> sources;
+  std::vector<QaRetrieval> retrievals;
+  for (const OpenSource& source : open) {
+    const double weight = options.search.dense_weight < 0 ? default_dense_weight(source.snapshot->info()) : options.search.dense_weight;
+    sources.push_back({source.label, source.snapshot.get(), source.embedder.get(), weight});
+    for (const SearchMode mode : source.modes) retrievals.push_back({source.label, mode});
+  }
+  eval.grid = qa_grid(policies, types, options.ks, layouts, retrievals);
   eval.kl = options.kl;
   eval.run = options.run;
-  eval.answer.search = options.search.search_options(session, snapshot->info());
+  eval.search = search_text(options.search);
+  eval.about = {{"command", command_line()},
+                {"questions", options.questions},
+                {"machine", machine_name()},
+                {"threads", std::to_string(parts.engine().threads())},
+                {"program", "gritstone " GRITSTONE_VERSION}};
+  eval.answer.search = options.search.search_options(session, open[0].snapshot->info());
   eval.answer.max_new_tokens = options.tokens;
   eval.answer.abstain = !options.no_abstain;
   eval.answer.cancel = session.stop();
   eval.on_progress = [&session](std::size_t done, std::size_t total) { session.progress().update("ask", done, total, "questions"); };
-  const ModelParts parts = session.model_parts();
-  const auto embedder = eval.answer.search.mode == SearchMode::kBm25 ? nullptr : open_collection_embedder(parts, snapshot->info());
   // Kept in memory alone: measuring leaves no trace in the store.
   SpanCache cache(store, {options.ram_mb << 20, 0, {}, true});
   eval.answer.cache = &cache;
-  const std::vector<QaRow> rows = eval_qa(*snapshot, embedder.get(), parts, eval);
+  const std::vector<QaRow> rows = eval_qa(sources, parts, eval);
   session.progress().clear();
+  warn_of_failures(session, rows);
+  const bool failed = std::ranges::any_of(rows, [](const QaRow& row) { return !row.error.empty(); });
+  const int status = failed ? exit_code(ErrorCode::kPartial) : 0;
   std::set<std::string> kinds;
   for (const QaQuestion& question : eval.questions) {
     if (!question.kind.empty()) kinds.insert(question.kind);
@@ -104,15 +179,15 @@ int run(CliSession& session, const Options& options) {
       json.end_array();
     }
     json.end_object().end_object().print();
-    return 0;
+    return status;
   }
   print_table(summarise(rows, eval.grid));
-  if (kinds.size() < 2) return 0;
+  if (kinds.size() < 2) return status;
   for (const std::string& kind : kinds) {
     print_out("\n" + kind + "\n");
     print_table(summarise(rows, eval.grid, kind));
   }
-  return 0;
+  return status;
 }
 
 }  // namespace
@@ -144,13 +219,22 @@ void add_eval_qa_command(CLI::App& eval, CliSession& session, CommandTable& tabl
   command->add_option("--cache-ram", options->ram_mb, "MiB of memory for kept states")->capture_default_str();
   add_search_flags(*command, options->search, "Not used here: see --passages");
   command->remove_option(command->get_option("-k"));
+  command->remove_option(command->get_option("--mode"));
+  command->add_option("--mode", options->modes, "How passages are found, with commas: fused,bm25,dense")
+      ->delimiter(',')
+      ->check(CLI::IsMember({"fused", "bm25", "dense"}))
+      ->capture_default_str();
+  command->add_option("--baseline", options->baselines,
+                      "COLLECTION or COLLECTION:MODE: the same documents indexed otherwise (another embedder, chunk size), asked beside");
   session.add_options(*command, CliSession::kEngine | CliSession::kCollection);
   command->footer(
-      "\"Stayed right\" compares with the first none (else exact) of the same passages and layout, with the lower 95 % bound.\n"
+      "\"Stayed right\" compares with the first none (else exact) of the same retrieval, passages and layout, with the lower 95 % bound.\n"
+      "`eval report RUN` makes one page of it. Exit status: 0, or 2 if a question could not be asked (the next run asks it again).\n"
       "Examples:\n"
       "  gritstone eval qa --questions data/sample/questions.jsonl -c sample -m model.gguf\n"
       "  gritstone eval qa --questions q.jsonl -c notes -m model.gguf --reuse none,exact,chunks --span-type bf16,int8,int4 --kl --run "
-      "run.jsonl");
+      "run.jsonl\n"
+      "  gritstone eval qa --questions q.jsonl -c notes --mode fused,bm25 --baseline notes-minilm:fused --run run.jsonl");
   table.add(command, [&session, options] { return run(session, *options); });
 }
 

@@ -34,6 +34,7 @@ void add_eval_retrieval_command(CLI::App& eval, CliSession& session, CommandTabl
 void add_eval_compare_command(CLI::App& eval, CliSession& session, CommandTable& table);
 void add_eval_latency_command(CLI::App& eval, CliSession& session, CommandTable& table);
 void add_eval_qa_command(CLI::App& eval, CliSession& session, CommandTable& table);
+void add_eval_report_command(CLI::App& eval, CliSession& session, CommandTable& table);
 void add_embed_command(CLI::App& app, CliSession& session, CommandTable& table);
 void add_generate_command(CLI::App& app, CliSession& session, CommandTable& table);
 void add_tokenize_command(CLI::App& app, CliSession& session, CommandTable& table);

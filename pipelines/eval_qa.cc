@@ -9,8 +9,10 @@
 #include "base/error.h"
 #include "base/hash.h"
 #include "base/json.h"
+#include "base/utf8.h"
 #include "pipelines/answer_scoring.h"
 #include "pipelines/certificate.h"
+#include "pipelines/eval_latency.h"
 #include "pipelines/qa_metrics.h"
 #include "pipelines/qa_run_file.h"
 
@@ -32,12 +34,31 @@ bool holds_gold(const QaQuestion& question, std::string_view path, std::size_t s
   return score_answer(text, question.answers).contained && !question.answers.empty();
 }
 
-QaRow row_of(const QaQuestion& question, const QaConfig& config, const AnswerResult& result) {
+constexpr std::size_t kKeptCharacters = 300;
+
+std::string first_characters(const std::string& text, std::size_t count) {
+  std::size_t at = 0;
+  // A character ends where the next byte continues none.
+  for (; at < text.size(); ++at) {
+    const bool begins = (static_cast<unsigned char>(text[at]) & 0xC0) != 0x80;
+    if (begins && count-- == 0) break;
+  }
+  return text.substr(0, at);
+}
+
+QaRow named_row(const QaQuestion& question, const QaConfig& config) {
   QaRow row;
   row.config = config.name();
   row.id = question.id;
   row.kind = question.kind;
+  row.question = question.question;
+  row.gold = question.answers;
   row.answerable = !question.answers.empty();
+  return row;
+}
+
+QaRow row_of(const QaQuestion& question, const QaConfig& config, const AnswerResult& result) {
+  QaRow row = named_row(question, config);
   row.answer = result.plain;
   row.abstained = result.abstained;
   const AnswerScore score = score_answer(result.abstained ? std::string_view() : result.plain, question.answers, question.against);
@@ -59,58 +80,66 @@ QaRow row_of(const QaQuestion& question, const QaConfig& config, const AnswerRes
   row.completion_tokens = result.usage.completion_tokens;
   row.ttft_ms = result.timings.ttft_ms;
   row.total_ms = result.timings.total_ms;
+  row.stages = stage_times(result.timings);
+  for (const AnswerPassage& p : result.passages) {
+    row.passages.push_back({p.path, p.start, p.end, p.score, first_characters(sanitize_utf8(p.text), kKeptCharacters)});
+  }
+  for (const Citation& c : result.citations) row.cited.push_back({c.n, c.path, c.start, c.end});
   const std::vector<TokenId> ids = result.trace ? result.trace->ids : std::vector<TokenId>{};
   row.fingerprint = to_hex(xxh128({reinterpret_cast<const std::uint8_t*>(ids.data()), ids.size() * sizeof(TokenId)}));
   return row;
 }
 
-std::string header_of(const Snapshot& snapshot, const ModelParts& model, const EvalQaOptions& options) {
-  rapidjson::StringBuffer buffer;
-  rapidjson::Writer<rapidjson::StringBuffer> json(buffer);
-  json.StartObject();
-  json.Key("gritstone_qa_run");
-  json.Uint(2);
-  json.Key("model");
-  json.String(model.hash());
-  json.Key("numerics");
-  json.String(model.engine().numerics_id());
-  json.Key("collection");
-  json.String(snapshot.info().name);
-  json.Key("generation");
-  json.Uint64(snapshot.generation());
-  json.Key("mode");
-  const std::string mode(search_mode_name(options.answer.search.mode));
-  json.String(mode);
-  json.Key("tokens");
-  json.Uint64(options.answer.max_new_tokens);
-  json.Key("abstain");
-  json.Bool(options.answer.abstain);
-  json.Key("kl");
-  json.Bool(options.kl);
-  json.EndObject();
-  return {buffer.GetString(), buffer.GetSize()};
+// Errors of the machine or of the user's wish to stop would meet every other question too.
+bool ends_run(ErrorCode code) { return code == ErrorCode::kCancelled || code == ErrorCode::kDevice || code == ErrorCode::kStorage; }
+
+QaRunHeader header_of(std::span<const QaSource> sources, const ModelParts& model, const EvalQaOptions& options) {
+  QaRunHeader header;
+  header.model = model.hash();
+  header.numerics = model.engine().numerics_id();
+  header.tokens = options.answer.max_new_tokens;
+  header.abstain = options.answer.abstain;
+  header.kl = options.kl;
+  header.search = options.search;
+  for (const QaSource& source : sources) {
+    const CollectionInfo info = source.snapshot->info();
+    header.sources.push_back({source.label, info.name, source.snapshot->generation(), source.dense_weight});
+    header.about.emplace_back(
+        source.label.empty() ? "collection" : "baseline " + source.label,
+        info.name + ": " + std::to_string(info.documents) + " documents, " + std::to_string(info.chunks) + " passages");
+  }
+  header.about.insert(header.about.begin(), {"model", model.config->name});
+  header.about.insert(header.about.end(), options.about.begin(), options.about.end());
+  // What earlier versions could ask: one collection, found in one mode, which no config's name says.
+  const bool fused = std::ranges::all_of(options.grid, [](const QaConfig& c) { return c.retrieval.name().empty(); });
+  header.could_be_version_2 = sources.size() == 1 && fused;
+  return header;
 }
 
 // Asks one question under every config that has no row yet.
 class Asker {
  public:
-  Asker(const Snapshot& snapshot, const Embedder* embedder, const ModelParts& model, const EvalQaOptions& options)
-      : snapshot_(snapshot), embedder_(embedder), model_(model), options_(options) {}
+  Asker(std::span<const QaSource> sources, const ModelParts& model, const EvalQaOptions& options) : model_(model), options_(options) {
+    for (const QaConfig& config : options.grid) {
+      const auto source = std::ranges::find(sources, config.retrieval.source, &QaSource::label);
+      if (source == sources.end()) {
+        throw Error(ErrorCode::kInvalidArgument, "no collection is given for \"" + config.retrieval.source + "\"");
+      }
+      sources_.push_back(&*source);
+    }
+  }
 
   void ask(const QaQuestion& question, const std::set<std::string>& known, const std::function<void(QaRow)>& done) {
     std::map<std::size_t, Reference> references;
     for (std::size_t c = 0; c < options_.grid.size(); ++c) {
-      const QaConfig& config = options_.grid[c];
-      if (known.contains(config.name())) continue;
-      const std::size_t r = reference_of(options_.grid, c);
-      const AnswerResult result = answer_as(question, config);
-      QaRow row = row_of(question, config, result);
-      if (options_.kl && r != c) {
-        // A reference that has its row from an earlier run is asked again: its logits were not kept.
-        if (!references.contains(r)) references[r] = score_reference(answer_as(question, options_.grid[r]), options_.grid[r]);
-        compare(row, references[r], config);
-      } else if (options_.kl) {
-        references[r] = score_reference(result, config);
+      if (known.contains(options_.grid[c].name())) continue;
+      QaRow row;
+      try {
+        row = ask_as(question, c, references);
+      } catch (const Error& error) {
+        if (ends_run(error.code())) throw;
+        row = named_row(question, options_.grid[c]);
+        row.error = error.what();
       }
       done(std::move(row));
     }
@@ -122,8 +151,25 @@ class Asker {
     std::vector<float> logits;
   };
 
-  AnswerOptions options_of(const QaConfig& config) const {
+  QaRow ask_as(const QaQuestion& question, std::size_t c, std::map<std::size_t, Reference>& references) const {
+    const std::size_t r = reference_of(options_.grid, c);
+    const AnswerResult result = answer_as(question, c);
+    QaRow row = row_of(question, options_.grid[c], result);
+    if (options_.kl && r != c) {
+      // A reference that has its row from an earlier run is asked again: its logits were not kept.
+      if (!references.contains(r)) references[r] = score_reference(answer_as(question, r), r);
+      compare(row, references[r], c);
+    } else if (options_.kl) {
+      references[r] = score_reference(result, c);
+    }
+    return row;
+  }
+
+  AnswerOptions options_of(std::size_t c) const {
+    const QaConfig& config = options_.grid[c];
     AnswerOptions ask = options_.answer;
+    ask.search.mode = config.retrieval.mode;
+    ask.search.dense_weight = sources_[c]->dense_weight;
     ask.search.k = config.k;
     ask.reuse = config.reuse;
     ask.span_type = config.span_type;
@@ -132,48 +178,59 @@ class Asker {
     return ask;
   }
 
-  AnswerResult answer_as(const QaQuestion& question, const QaConfig& config) const {
-    return answer(snapshot_, embedder_, model_, question.question, options_of(config));
+  AnswerResult answer_as(const QaQuestion& question, std::size_t c) const {
+    return answer(*sources_[c]->snapshot, sources_[c]->embedder, model_, question.question, options_of(c));
   }
 
-  Reference score_reference(const AnswerResult& result, const QaConfig& config) const {
+  std::vector<float> score(const AnswerTrace& trace, std::size_t c) const {
+    return score_trace(model_, sources_[c]->snapshot->info(), trace, options_.grid[c].reuse, options_of(c));
+  }
+
+  Reference score_reference(const AnswerResult& result, std::size_t c) const {
     if (!result.trace || result.trace->ids.empty()) return {};
-    return {result.trace, score_trace(model_, snapshot_.info(), *result.trace, config.reuse, options_of(config))};
+    return {result.trace, score(*result.trace, c)};
   }
 
-  void compare(QaRow& row, const Reference& reference, const QaConfig& config) const {
+  void compare(QaRow& row, const Reference& reference, std::size_t c) const {
     if (!reference.trace) return;
     TokenAgreement agreement;
-    agreement.add(reference.logits, score_trace(model_, snapshot_.info(), *reference.trace, config.reuse, options_of(config)),
-                  model_.config->vocab);
+    agreement.add(reference.logits, score(*reference.trace, c), model_.config->vocab);
     row.kl.assign(agreement.kl.begin(), agreement.kl.end());
     row.same_top = agreement.same_top;
   }
 
-  const Snapshot& snapshot_;
-  const Embedder* embedder_;
+  std::vector<const QaSource*> sources_;  // of every config
   const ModelParts& model_;
   const EvalQaOptions& options_;
 };
 
 }  // namespace
 
+std::string QaRetrieval::name() const {
+  if (!source.empty()) return source + ":" + std::string(search_mode_name(mode));
+  return mode == SearchMode::kFused ? "" : std::string(search_mode_name(mode));
+}
+
 std::string QaConfig::name() const {
-  std::string name = reuse_name(reuse);
+  std::string name = retrieval.name();
+  if (!name.empty()) name += "+";
+  name += reuse_name(reuse);
   if (reuse.kind != ReuseKind::kNone && reuse.kind != ReuseKind::kExact) name += "/" + std::string(kv_type_name(span_type));
   return name + "/k" + std::to_string(k) + "/" + std::string(layout_name(layout));
 }
 
 std::vector<QaConfig> qa_grid(const std::vector<ReusePolicy>& reuse, const std::vector<KvType>& types, const std::vector<std::size_t>& ks,
-                              const std::vector<PromptLayout>& layouts) {
+                              const std::vector<PromptLayout>& layouts, const std::vector<QaRetrieval>& retrievals) {
   std::vector<QaConfig> grid;
   std::set<std::string> names;
-  for (const ReusePolicy& policy : reuse) {
-    for (const KvType type : types) {
-      for (const std::size_t k : ks) {
-        for (const PromptLayout layout : layouts) {
-          const QaConfig config{policy, type, k, layout};
-          if (names.insert(config.name()).second) grid.push_back(config);
+  for (const QaRetrieval& retrieval : retrievals) {
+    for (const ReusePolicy& policy : reuse) {
+      for (const KvType type : types) {
+        for (const std::size_t k : ks) {
+          for (const PromptLayout layout : layouts) {
+            const QaConfig config{policy, type, k, layout, retrieval};
+            if (names.insert(config.name()).second) grid.push_back(config);
+          }
         }
       }
     }
@@ -181,25 +238,16 @@ std::vector<QaConfig> qa_grid(const std::vector<ReusePolicy>& reuse, const std::
   return grid;
 }
 
-std::size_t reference_of(const std::vector<QaConfig>& grid, std::size_t config) {
-  for (const ReuseKind kind : {ReuseKind::kNone, ReuseKind::kExact}) {
-    for (std::size_t i = 0; i < grid.size(); ++i) {
-      if (grid[i].reuse.kind == kind && grid[i].k == grid[config].k && grid[i].layout == grid[config].layout) return i;
-    }
-  }
-  return config;
-}
-
-std::vector<QaRow> eval_qa(const Snapshot& snapshot, const Embedder* embedder, const ModelParts& model, const EvalQaOptions& options) {
+std::vector<QaRow> eval_qa(std::span<const QaSource> sources, const ModelParts& model, const EvalQaOptions& options) {
   if (options.questions.empty()) throw Error(ErrorCode::kInvalidArgument, "there are no questions");
   if (options.grid.empty()) throw Error(ErrorCode::kInvalidArgument, "there is nothing to compare");
+  Asker asker(sources, model, options);
   std::unique_ptr<QaRunFile> file;
   std::map<std::string, std::map<std::string, QaRow>> known;  // by question, by config
   if (!options.run.empty()) {
-    file = std::make_unique<QaRunFile>(options.run, header_of(snapshot, model, options));
+    file = std::make_unique<QaRunFile>(options.run, header_of(sources, model, options));
     for (const QaRow& row : file->rows()) known[row.id].insert_or_assign(row.config, row);
   }
-  Asker asker(snapshot, embedder, model, options);
   std::vector<QaRow> rows;
   for (std::size_t i = 0; i < options.questions.size(); ++i) {
     if (options.on_progress) options.on_progress(i, options.questions.size());
@@ -208,7 +256,7 @@ std::vector<QaRow> eval_qa(const Snapshot& snapshot, const Embedder* embedder, c
     std::set<std::string> have;
     for (const QaConfig& config : options.grid) {
       const auto it = known[question.id].find(config.name());
-      if (it == known[question.id].end()) continue;
+      if (it == known[question.id].end() || !it->second.error.empty()) continue;
       have.insert(config.name());
       rows.push_back(it->second);
     }

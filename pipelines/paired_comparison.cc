@@ -3,12 +3,10 @@
 #include <algorithm>
 #include <cmath>
 #include <random>
-#include <utility>
 
 #include "base/checked_file.h"
 #include "base/error.h"
 #include "base/json.h"
-#include "pipelines/json_lines.h"
 #include "pipelines/qa_run_file.h"
 #include "pipelines/statistics.h"
 
@@ -44,12 +42,19 @@ QuestionFigures of_retrieval(const rapidjson::Value& json, const std::filesystem
 }
 
 QuestionFigures of_run(const std::filesystem::path& path, const std::string& config) {
+  return choose(figures_of(read_qa_run(path).rows), path, config);
+}
+
+// Uniform in [0, n), the same on every platform.
+std::size_t below(std::mt19937_64& random, std::size_t n) { return static_cast<std::size_t>(random() % n); }
+
+}  // namespace
+
+std::map<std::string, QuestionFigures> figures_of(std::span<const QaRow> rows) {
   std::map<std::string, QuestionFigures> by_config;
-  bool header = true;
-  for_each_json_line(path, [&](const rapidjson::Value& line, const std::string& where) {
-    if (std::exchange(header, false)) return;
-    const QaRow row = qa_row_from_json(line, where);
+  for (const QaRow& row : rows) {
     QuestionFigures& figures = by_config[row.config];
+    if (!row.error.empty()) continue;
     if (row.answerable) {
       figures["em"][row.id] = row.exact_match;
       figures["f1"][row.id] = row.f1;
@@ -60,14 +65,9 @@ QuestionFigures of_run(const std::filesystem::path& path, const std::string& con
     }
     if (row.completion_tokens > 0) figures["ttft_ms"][row.id] = row.ttft_ms;
     figures["total_ms"][row.id] = row.total_ms;
-  });
-  return choose(by_config, path, config);
+  }
+  return by_config;
 }
-
-// Uniform in [0, n), the same on every platform.
-std::size_t below(std::mt19937_64& random, std::size_t n) { return static_cast<std::size_t>(random() % n); }
-
-}  // namespace
 
 QuestionFigures read_figures(const std::filesystem::path& path, const std::string& config) {
   const std::string text = read_file(path, kMaxBytes);
@@ -128,15 +128,20 @@ std::vector<PairedComparison> compare_paired(const QuestionFigures& a, const Que
     all.push_back(c);
   }
   if (all.empty()) throw Error(ErrorCode::kInvalidArgument, "the two share no question of any metric");
-  std::vector<PairedComparison*> order;
-  for (PairedComparison& c : all) order.push_back(&c);
+  std::vector<PairedComparison*> family;
+  for (PairedComparison& c : all) family.push_back(&c);
+  correct_holm(family);
+  return all;
+}
+
+void correct_holm(std::span<PairedComparison* const> family) {
+  std::vector<PairedComparison*> order(family.begin(), family.end());
   std::ranges::sort(order, {}, [](const PairedComparison* c) { return c->p; });
   double at_least = 0;
   for (std::size_t i = 0; i < order.size(); ++i) {
     at_least = std::max(at_least, std::min(1.0, order[i]->p * static_cast<double>(order.size() - i)));
     order[i]->p_holm = at_least;
   }
-  return all;
 }
 
 bool smaller_is_better(const std::string& metric) { return metric.ends_with("_ms"); }

@@ -5,10 +5,13 @@
 #include <cstdint>
 #include <filesystem>
 #include <map>
+#include <span>
 #include <string>
 #include <vector>
 
 namespace gritstone {
+
+struct QaRow;
 
 // metric -> question -> value.
 using QuestionFigures = std::map<std::string, std::map<std::string, double>>;
@@ -17,6 +20,10 @@ using QuestionFigures = std::map<std::string, std::map<std::string, double>>;
 //   config  of a file that holds several ("configs" of the former, rows of the latter): which one; empty: the only one
 // Throws Error: kNotFound; kInvalidArgument naming the file (neither of both, several configs and none named: they are listed).
 QuestionFigures read_figures(const std::filesystem::path& path, const std::string& config);
+
+// Of every config: em, f1, contained, hit (answerable questions), abstained (the others), ttft_ms (where something was written), total_ms.
+// Rows that failed are left out.
+std::map<std::string, QuestionFigures> figures_of(std::span<const QaRow> rows);
 
 struct PairedComparison {
   std::string metric;
@@ -38,6 +45,9 @@ struct CompareOptions {
 
 // All metrics both have, by name. Throws Error(kInvalidArgument) if they share no question.
 std::vector<PairedComparison> compare_paired(const QuestionFigures& a, const QuestionFigures& b, const CompareOptions& options = {});
+
+// Sets p_holm of all of them, as one family (Holm 1979).
+void correct_holm(std::span<PairedComparison* const> family);
 
 // Whether less of the metric is better: times, divergence.
 bool smaller_is_better(const std::string& metric);

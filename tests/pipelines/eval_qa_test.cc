@@ -27,14 +27,17 @@ class EvalQa : public TinyCollection {
     }
     std::vector<ReusePolicy> reuse;
     for (const std::string& policy : policies) reuse.push_back(parse_reuse(policy));
-    o.grid = qa_grid(reuse, {KvType::kInt8}, {2}, {PromptLayout::kDocsFirst});
-    o.answer.search.mode = SearchMode::kBm25;
+    o.grid = qa_grid(reuse, {KvType::kInt8}, {2}, {PromptLayout::kDocsFirst}, {{"", SearchMode::kBm25}});
     o.answer.max_new_tokens = 10;
     o.answer.abstain = false;
     o.answer.cache = cache_.get();
     return o;
   }
-  std::vector<QaRow> run(const EvalQaOptions& o) { return eval_qa(*store_->snapshot("notes"), nullptr, parts_, o); }
+  std::vector<QaRow> run(const EvalQaOptions& o) {
+    const auto snapshot = store_->snapshot("notes");
+    const std::vector<QaSource> sources{{"", snapshot.get(), nullptr, 0}};
+    return eval_qa(sources, parts_, o);
+  }
   std::vector<std::string> lines(const std::filesystem::path& path) {
     std::ifstream file(path);
     std::vector<std::string> all;
@@ -150,6 +153,103 @@ TEST_F(EvalQa, SummaryCountsWhatStaysRight) {
   EXPECT_EQ(s[1].top1_agreement, 0.5);
 }
 
+TEST_F(EvalQa, BaselinesStandBesideWithReferencesOfTheirOwn) {
+  EvalQaOptions o = options({"none", "chunks"});
+  o.grid = qa_grid({parse_reuse("none"), parse_reuse("chunks")}, {KvType::kInt8}, {2}, {PromptLayout::kDocsFirst},
+                   {{"", SearchMode::kBm25}, {"small", SearchMode::kBm25}});
+  std::vector<std::string> names;
+  for (const QaConfig& config : o.grid) names.push_back(config.name());
+  EXPECT_EQ(names, (std::vector<std::string>{"bm25+none/k2/docs-first", "bm25+chunks/int8/k2/docs-first", "small:bm25+none/k2/docs-first",
+                                             "small:bm25+chunks/int8/k2/docs-first"}));
+  EXPECT_EQ(reference_of(o.grid, 3), 2u);
+  EXPECT_EQ(reference_of(o.grid, 1), 0u);
+  EXPECT_EQ(parse_config_name(names[3]).policy, "chunks/int8");
+  EXPECT_EQ(parse_config_name("blend=0.1/int4/k3/query-first").rest, "k3/query-first");
+  // The baseline holds one of the eight passages only.
+  {
+    auto job = store_->begin_write();
+    job->create_collection({.name = "few"});
+    Chunk chunk;
+    chunk.text = texts_[0];
+    chunk.span = {0, texts_[0].size()};
+    DocumentMeta meta;
+    meta.path = "0.txt";
+    const std::vector<Chunk> chunks{chunk};
+    job->put_document("few", meta, chunks);
+    job->commit();
+  }
+  o.kl = true;
+  o.run = directory_ / "run.jsonl";
+  const auto notes = store_->snapshot("notes"), few = store_->snapshot("few");
+  const std::vector<QaSource> sources{{"", notes.get(), nullptr, 0}, {"small", few.get(), nullptr, 0}};
+  EXPECT_GS_ERROR(eval_qa(std::vector<QaSource>{sources[0]}, parts_, o), ErrorCode::kInvalidArgument, "\"small\"");
+  const std::vector<QaRow> rows = eval_qa(sources, parts_, o);
+  const auto s = summarise(rows, o.grid);
+  EXPECT_EQ(s[0].hit_rate, 1);
+  EXPECT_EQ(s[2].hit_rate, 0.25);
+  EXPECT_EQ(s[2].compared, 0u) << "a reference is compared with nothing";
+  EXPECT_EQ(s[3].compared, 6u);
+  EXPECT_GT(s[3].kl_tokens, 0u);
+  EXPECT_GT(s[0].stages_mean.at("prefill_ms"), 0);
+  const QaRow& row = rows[0];
+  EXPECT_EQ(row.question, "What does Passage 0 say?");
+  EXPECT_EQ(row.gold, std::vector<std::string>{texts_[0].substr(11)});
+  ASSERT_EQ(row.passages.size(), 2u);
+  EXPECT_EQ(row.passages[0].path, "0.txt");
+  EXPECT_EQ(row.passages[0].text, texts_[0]);
+  EXPECT_EQ(row.passages[0].end, texts_[0].size());
+  // The run goes on only with the same baselines.
+  EXPECT_EQ(eval_qa(sources, parts_, o).size(), rows.size());
+  o.grid.resize(2);
+  EXPECT_GS_ERROR(eval_qa(std::vector<QaSource>{sources[0]}, parts_, o), ErrorCode::kInvalidArgument, "another evaluation");
+}
+
+// One question is too long for the context; the others are asked, and it is asked again by the next run.
+TEST_F(EvalQa, AQuestionThatFailsIsCountedApart) {
+  EvalQaOptions o = options({"none", "exact"});
+  o.questions[1].question = std::string(5000, 'x');
+  o.run = directory_ / "run.jsonl";
+  const std::vector<QaRow> rows = run(o);
+  ASSERT_EQ(rows.size(), 12u);
+  EXPECT_NE(rows[2].error, "");
+  EXPECT_EQ(rows[2].id, "q1");
+  EXPECT_EQ(rows[4].error, "");
+  const auto s = summarise(rows, o.grid);
+  EXPECT_EQ(s[1].failed, 1u);
+  EXPECT_EQ(s[1].questions, 5u);
+  EXPECT_EQ(s[1].answerable, 3u);
+  EXPECT_EQ(s[1].compared, 5u);
+  ASSERT_EQ(lines(o.run).size(), 1u + 12u);
+  o.questions[1].question = "What does Passage 1 say?";
+  const std::vector<QaRow> again = run(o);
+  EXPECT_EQ(lines(o.run).size(), 1u + 14u) << "the two that failed";
+  EXPECT_EQ(summarise(again, o.grid)[1].failed, 0u);
+  const QaRun kept = read_qa_run(o.run);
+  EXPECT_EQ(kept.rows.size(), 12u) << "the later row counts";
+  EXPECT_EQ(summarise(kept.rows, kept.configs)[1].failed, 0u);
+}
+
+// Version 2 had one mode, which no name says, and rows without what is kept now.
+TEST_F(EvalQa, OldRunFilesAreGoneOnWithWhereTheyCanBe) {
+  EvalQaOptions o = options({"none"});
+  const auto path = directory_ / "old.jsonl";
+  const auto write = [&](const std::string& mode) {
+    std::ofstream(path, std::ios::trunc) << "{\"gritstone_qa_run\":2,\"model\":\"hash\",\"numerics\":\"" << engine_->numerics_id()
+                                         << "\",\"collection\":\"notes\",\"generation\":" << store_->snapshot("notes")->generation()
+                                         << ",\"mode\":\"" << mode << "\",\"tokens\":10,\"abstain\":false,\"kl\":false}\n";
+  };
+  o.run = path;
+  write("bm25");
+  EXPECT_GS_ERROR(run(o), ErrorCode::kInvalidArgument, "modes in names");
+  // Without an embedder, fused search finds by words.
+  o.grid = qa_grid({parse_reuse("none")}, {KvType::kInt8}, {2}, {PromptLayout::kDocsFirst});
+  EXPECT_GS_ERROR(run(o), ErrorCode::kInvalidArgument, "another evaluation");
+  write("fused");
+  EXPECT_EQ(run(o).size(), 6u);
+  EXPECT_EQ(read_qa_run(path).rows.size(), 6u);
+  EXPECT_EQ(lines(path)[0].find("{\"gritstone_qa_run\":2"), 0u) << "its head stays";
+}
+
 TEST_F(EvalQa, RowsKeepTheirFields) {
   QaRow row;
   row.config = "c";
@@ -163,7 +263,21 @@ TEST_F(EvalQa, RowsKeepTheirFields) {
   row.fingerprint = "00ff";
   row.same_top = 1;
   row.ttft_ms = 12.5;
+  row.question = "a\tb";
+  row.gold = {"x", ""};
+  row.error = "no";
+  row.stages = {{"prefill_ms", 2.5}};
+  row.passages = {{"p/\xC3\xA9.md", 1, 9, 0.5, "text"}};
+  row.cited = {{1, "p", 2, 3}};
   EXPECT_EQ(qa_row_to_json(qa_row_from_json(qa_row_to_json(row), "here")), qa_row_to_json(row));
+  const QaRow back = qa_row_from_json(qa_row_to_json(row), "here");
+  EXPECT_EQ(back.gold, row.gold);
+  EXPECT_EQ(back.stages, row.stages);
+  EXPECT_EQ(back.passages[0].end, 9u);
+  EXPECT_EQ(back.cited[0].start, 2u);
+  row.passages[0].path = "broken\xFF";
+  EXPECT_NE(qa_row_from_json(qa_row_to_json(row), "here").passages[0].path, "")
+      << "what is no UTF-8 does not end in a file that cannot be read";
   EXPECT_GS_ERROR(qa_row_from_json("{\"config\":\"c\"}", "here"), ErrorCode::kInvalidArgument, "here: no \"id\"");
 }
 

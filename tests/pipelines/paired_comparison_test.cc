@@ -93,7 +93,7 @@ TEST(ReadFigures, OfBothKindsOfEvaluation) {
 
   const auto run = directory / "run.jsonl";
   {
-    QaRunFile file(run, R"({"gritstone_qa_run":2})");
+    QaRunFile file(run, QaRunHeader{});
     QaRow row;
     row.config = "none";
     row.id = "a";
