@@ -54,6 +54,11 @@ void print_json(const EvalRetrievalResult& result) {
   json.field("search", result.search_seconds).end_object().end_object().print();
 }
 
+bool embeds_by_url_here(CliSession& session, const EvalRetrievalOptions& eval) {
+  const auto collection = session.store(Store::Mode::kReadWrite).find_collection(eval.collection);
+  return embeds_by_url(collection.value_or(CollectionInfo{}), eval.embed);
+}
+
 int run(CliSession& session, const Options& options, bool collection_given) {
   EvalRetrievalOptions eval;
   eval.data = options.data;
@@ -62,7 +67,7 @@ int run(CliSession& session, const Options& options, bool collection_given) {
   eval.k = options.k;
   eval.fusion = parse_fusion(options.fusion);
   if (options.dense_weight >= 0) eval.dense_weight = options.dense_weight;
-  eval.embed = options.embed.overrides();
+  eval.embed = options.embed.overrides(session.options.embedder.url);
   eval.collection = collection_given ? session.options.collection : collection_for(options.data);
   if (!options.run_out.empty()) eval.run_out = options.run_out;
   eval.on_progress = [&session](std::string_view stage, std::size_t done, std::size_t total) {
@@ -76,7 +81,8 @@ int run(CliSession& session, const Options& options, bool collection_given) {
   } else {
     ModelParts parts;
     const bool needs_model = eval.mode != SearchMode::kBm25;
-    if (needs_model || session.has_model()) parts = session.model_parts();
+    if (needs_model || session.has_model())
+      parts = embeds_by_url_here(session, eval) ? session.optional_model_parts() : session.model_parts();
     result = eval_retrieval(session.store(Store::Mode::kReadWrite), needs_model ? &parts : nullptr, eval);
   }
   session.progress().clear();
@@ -111,6 +117,7 @@ void add_eval_commands(CLI::App& app, CliSession& session, CommandTable& table) 
   command->add_option("--run", options->run_out, "Writes what was found as a TREC run");
   command->add_option("--from-run", options->from_run, "Scores this TREC run instead of searching");
   add_embed_flags(*command, options->embed);
+  add_embedder_flags(*command, options->embed);
   session.add_options(*command, CliSession::kEngine | CliSession::kCollection);
   command->footer(
       "The corpus is kept as collection eval-<folder>, so that a second run only searches.\n"

@@ -20,9 +20,10 @@ struct Options {
   std::string instruction;
 };
 
-// null without a model or for a collection without vectors: search then ranks by words alone.
-std::unique_ptr<GritEmbedder> embedder_for(CliSession& session, const CollectionInfo& info, SearchMode mode) {
+// null without a model or for a collection without vectors: search then ranks by words alone. Vectors by URL need no model.
+std::unique_ptr<Embedder> embedder_for(CliSession& session, const CollectionInfo& info, SearchMode mode) {
   if (mode == SearchMode::kBm25) return nullptr;
+  if (embeds_by_url(info)) return open_collection_embedder(session.optional_model_parts(), info);
   if (!session.has_model() && mode == SearchMode::kFused) {
     session.warn("no model named, so passages are ranked by words alone (-m FILE, or --mode bm25 to say so)");
     return nullptr;
@@ -89,7 +90,7 @@ int run(CliSession& session, const Options& options) {
   const std::shared_ptr<const Snapshot> snapshot = session.store(Store::Mode::kRead).snapshot(session.options.collection);
   SearchOptions search_options = options.flags.search_options(session, snapshot->info());
   search_options.instruction = options.instruction;
-  const std::unique_ptr<GritEmbedder> embedder = embedder_for(session, snapshot->info(), search_options.mode);
+  const std::unique_ptr<Embedder> embedder = embedder_for(session, snapshot->info(), search_options.mode);
   const SearchResult result = search(*snapshot, embedder.get(), options.query, search_options);
   if (session.options.json) {
     print_json(result);

@@ -105,7 +105,8 @@ class Evaluation {
 
   void put_documents(WriteJob& job, const std::map<std::string, Sha256Digest>& known) {
     const ByteCounter bytes;
-    const TokenCounter& counter = model_ != nullptr ? static_cast<const TokenCounter&>(*model_->tokenizer) : bytes;
+    const TokenCounter& counter =
+        model_ != nullptr && model_->tokenizer != nullptr ? static_cast<const TokenCounter&>(*model_->tokenizer) : bytes;
     std::set<std::string> seen;
     for_each_beir_document(options_.data, [&](const BeirDocument& beir) {
       if (options_.stop.stop_requested()) throw Error(ErrorCode::kCancelled, "the evaluation was stopped");
