@@ -1,9 +1,11 @@
 #include "apps/server/client/client_connection.h"
 
+#include <openssl/ssl.h>
+#include <openssl/x509v3.h>
+
 #include <boost/asio/buffer.hpp>
 #include <boost/asio/connect.hpp>
 #include <boost/asio/post.hpp>
-#include <boost/asio/ssl/host_name_verification.hpp>
 #include <boost/asio/write.hpp>
 #include <cstdio>
 
@@ -86,10 +88,15 @@ void ClientConnection::connect(Milliseconds limit, const std::stop_token& stop) 
   socket_.set_option(tcp::no_delay(true), ec);
   if (!tls_) return;
   tls_->set_verify_mode(asio::ssl::verify_peer);
-  tls_->set_verify_callback(asio::ssl::host_name_verification(url_.host));
   const bool name = url_.host.find_first_not_of("0123456789.") != std::string::npos && url_.host.find(':') == std::string::npos;
-  // The standard knows no addresses in this extension (RFC 6066, section 3).
-  if (name) ::SSL_set_tlsext_host_name(tls_->native_handle(), url_.host.c_str());
+  ::X509_VERIFY_PARAM* expected = ::SSL_get0_param(tls_->native_handle());
+  if (name) {
+    ::SSL_set_tlsext_host_name(tls_->native_handle(), url_.host.c_str());  // knows no addresses (RFC 6066, section 3)
+    ::X509_VERIFY_PARAM_set_hostflags(expected, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
+    ::X509_VERIFY_PARAM_set1_host(expected, url_.host.c_str(), 0);
+  } else {
+    ::X509_VERIFY_PARAM_set1_ip_asc(expected, url_.host.c_str());
+  }
   run([&](Done done) { tls_->async_handshake(asio::ssl::stream_base::client, [done](const error_code& result) { done(result, 0); }); },
       deadline, stop, "TLS handshake", limit, ec);
   if (!ec) return;
