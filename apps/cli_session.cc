@@ -56,6 +56,12 @@ void CliSession::add_options(CLI::App& command, unsigned uses) {
   if ((uses & kCollection) == kCollection) {
     command.add_option("-c,--collection", options.collection, "Collection")->group(group)->capture_default_str();
   }
+  if ((uses & kEngine) == kEngine && (uses & kCollection) == kCollection) {
+    const char* by_url = "Embedder by URL";
+    command.add_option("--embedder-url", options.embedder.url, "OpenAI-compatible service that embeds [where the collection says]")
+        ->group(by_url);
+    command.add_option("--embedder-api-key-file", options.embedder.key_file, "Its key [$GRITSTONE_EMBEDDER_API_KEY]")->group(by_url);
+  }
   if (uses & kStore) command.add_option("--store", options.store, "Directory of the store [~/.local/share/gritstone]")->group(group);
   command.add_flag("--json", options.json, "One JSON document on standard output")->group(group);
   command.add_flag("-q,--quiet", options.quiet, "Only results, warnings and errors")->group(group);
@@ -130,7 +136,22 @@ ModelParts CliSession::model_parts() {
   parts.tokenizer = &tokenizer();
   parts.engine = [this]() -> Engine& { return engine(); };
   parts.hash = [this] { return model().hash(); };
+  parts.remote_embedder = remote_embedder();
   return parts;
+}
+
+ModelParts CliSession::optional_model_parts() {
+  if (has_model()) return model_parts();
+  ModelParts parts;
+  parts.remote_embedder = remote_embedder();
+  return parts;
+}
+
+std::function<std::unique_ptr<Embedder>(const RemoteEmbedding&, std::size_t, const std::stop_token&)> CliSession::remote_embedder() const {
+  if (!network.embedder) return {};
+  return [open = network.embedder, access = options.embedder](const RemoteEmbedding& remote, std::size_t dim, const std::stop_token& stop) {
+    return open(remote, dim, access, stop);
+  };
 }
 
 std::filesystem::path CliSession::store_path() const {

@@ -8,6 +8,7 @@
 #include <string>
 #include <string_view>
 
+#include "apps/network.h"
 #include "apps/progress.h"
 #include "index/store.h"
 #include "model/engine.h"
@@ -28,6 +29,7 @@ struct CommonOptions {
   std::size_t threads = 0;
   std::string device = "auto";
   bool deterministic = false;
+  EmbedderAccess embedder;  // by URL
   std::string compute = "fast";
   std::string kv_type = "bf16";
   std::string simd;
@@ -43,6 +45,7 @@ class CliSession {
   explicit CliSession(std::stop_token stop) : stop_(std::move(stop)) {}
 
   CommonOptions options;
+  Network network;  // set by main() where the build has an HTTP client
 
   // Which of the common options a command understands; --json, -q, -v and --config always.
   enum Uses : unsigned { kNothing = 0, kModel = 1, kThreads = 16, kEngine = 2 | kThreads | kModel, kStore = 4, kCollection = 8 | kStore };
@@ -57,6 +60,10 @@ class CliSession {
   Engine& engine();
   // For pipelines: the weights are loaded, and the file hashed, only when they are asked for. Valid as long as the session.
   ModelParts model_parts();
+  // As model_parts(), but without a model where none is named: for what collections that are embedded by URL do without.
+  ModelParts optional_model_parts();
+  // How collections embedded by URL are reached; empty without HTTP client.
+  std::function<std::unique_ptr<Embedder>(const RemoteEmbedding&, std::size_t, const std::stop_token&)> remote_embedder() const;
   // Engine options as the common options say. `auto` is CUDA where a device is there and can do what the other options ask for.
   EngineOptions engine_options() const;
   // Where `auto` chose CUDA and the model does not fit there (or the device fails), the CPU takes its place and a note says so.

@@ -64,7 +64,7 @@ int run(CliSession& session, const Options& options) {
   request.drafts = !options.no_drafts;
   request.cancel = session.stop();
   const ModelParts parts = session.model_parts();
-  const std::unique_ptr<GritEmbedder> embedder =
+  const std::unique_ptr<Embedder> embedder =
       request.search.mode == SearchMode::kBm25 ? nullptr : open_collection_embedder(parts, snapshot->info());
   parts.engine();  // loading is not part of the answer's time
   std::optional<StartCosts> start_costs;
@@ -86,7 +86,7 @@ int run(CliSession& session, const Options& options) {
   if (mode == Store::Mode::kReadWrite) {
     request.on_embedded = [&embedded](ChunkId chunk, std::span<const float> row) { embedded[chunk].assign(row.begin(), row.end()); };
   }
-  if (embedder != nullptr) request.embedding = embedder->options();
+  if (embedder != nullptr && embedder->model_options() != nullptr) request.embedding = *embedder->model_options();
   AnswerStream stream(session);
   if (!session.options.json && stdout_is_terminal()) request.on_text = [&stream](std::string_view text) { stream.write(text); };
   AnswerResult result = answer(*snapshot, embedder.get(), parts, options.question, request);

@@ -56,6 +56,10 @@ int list(CliSession& session) {
 
 // The collection's embedder in one line.
 std::string embedder_line(const EmbedderManifest& manifest) {
+  if (manifest.remote) {
+    return manifest.remote->model + " at " + manifest.remote->url +
+           (manifest.dim > 0 ? ", dimension " + std::to_string(manifest.dim) : std::string(", not asked yet"));
+  }
   std::string line = manifest.model_name + ", " + std::string(pooling_name(manifest.options.pooling)) + " pooling, " +
                      std::string(attention_name(manifest.options.attention)) + ", dimension " + std::to_string(manifest.dim);
   if (manifest.options.layer) line += ", layer " + std::to_string(*manifest.options.layer);
@@ -101,9 +105,9 @@ int show(CliSession& session, bool with_documents) {
 int reembed_collection(CliSession& session, const EmbedFlags& embed) {
   IngestOptions options;
   options.collection = session.options.collection;
-  options.embed = embed.overrides();
+  options.embed = embed.overrides(session.options.embedder.url);
   report_ingest(session, options);
-  const ModelParts parts = session.model_parts();
+  const ModelParts parts = options.embed.remote ? session.optional_model_parts() : session.model_parts();
   print_ingest(session, reembed(session.store(Store::Mode::kReadWrite), parts, options));
   return 0;
 }
@@ -216,10 +220,11 @@ void add_collection_commands(CLI::App& app, CliSession& session, CommandTable& t
     return remove(session);
   });
 
-  command = add(*collection, session, "reembed", "Computes all vectors anew, with another model or pooling", *name,
+  command = add(*collection, session, "reembed", "Computes all vectors anew, with another model, pooling or embedder", *name,
                 CliSession::kEngine | CliSession::kCollection);
   auto embed = std::make_shared<EmbedFlags>();
   add_embed_flags(*command, *embed);
+  add_embedder_flags(*command, *embed);
   command->footer("Examples:\n  gritstone collection reembed notes -m other-model.gguf");
   table.add(command, [&session, use_name, embed] {
     use_name();

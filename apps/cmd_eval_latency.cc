@@ -1,11 +1,11 @@
 // gritstone eval latency: how long users wait, under a load that does not wait for them.
 #include <CLI/CLI.hpp>
 #include <algorithm>
-#include <atomic>
 #include <memory>
 
 #include "apps/commands.h"
-#include "apps/json_output.h"
+#include "apps/latency_output.h"
+#include "apps/paths.h"
 #include "apps/reuse_options.h"
 #include "apps/search_options.h"
 #include "apps/terminal.h"
@@ -13,8 +13,8 @@
 #include "pipelines/certificate.h"
 #include "pipelines/embedder_setup.h"
 #include "pipelines/eval_latency.h"
-#include "pipelines/latency_summary.h"
 #include "pipelines/qa_questions.h"
+#include "pipelines/request_records.h"
 
 namespace gritstone {
 namespace {
@@ -24,103 +24,72 @@ struct Options {
   std::size_t requests = 50, clients = 1, connections = 16, tokens = 64, warm_up = 2;
   double rate = 0;
   ArrivalOptions arrivals;
-  std::string slo, cache = "warm", layout = "docs-first";
+  std::string slo, cache = "warm", layout = "docs-first", records;
   bool no_abstain = false;
   SearchFlags search;
   ReuseFlags reuse;
+  // A running service instead of this process.
+  std::string url, api = "answer", request_model, key_file;
 };
 
-void distribution_json(JsonOutput& json, const std::string& name, const Distribution& d) {
-  json.begin_object(name).field("n", d.n).field("mean", d.mean).field("sd", d.deviation).field("min", d.smallest).field("max", d.largest);
-  for (const Percentile& p : d.percentiles) {
-    json.begin_object(format("p%g", 100 * p.share)).field("value", p.value);
-    for (const auto& [key, bound] : {std::pair{"lower", p.lower}, {"upper", p.upper}}) {
-      json.key(key);
-      bound ? json.value(*bound) : json.null();
-    }
-    json.end_object();
-  }
-  json.end_object();
+LoadDescription describe_load(const Options& options) {
+  LoadDescription load;
+  if (options.rate > 0) load.arrivals = {options.rate, options.arrivals.burstiness, options.arrivals.seed};
+  load.parallel = options.rate > 0 ? options.connections : options.clients;
+  load.cache = options.cache;
+  load.url = options.url;
+  load.slo = options.slo;
+  return load;
 }
 
-void print_distribution(const std::string& name, const Distribution& d) {
-  if (d.n == 0) return;
-  std::string line = format("%-12s %6zu %9.1f", name.c_str(), d.n, d.mean);
-  for (const double share : {0.5, 0.9, 0.95, 0.99}) {
-    const auto p = std::ranges::find(d.percentiles, share, &Percentile::share);
-    if (p == d.percentiles.end()) {
-      line += format("  %-26s", "-");
-      continue;
-    }
-    const std::string low = p->lower ? format("%.0f", *p->lower) : "?", high = p->upper ? format("%.0f", *p->upper) : "?";
-    line += format("  %-26s", format("%.1f [%s, %s]", p->value, low.c_str(), high.c_str()).c_str());
-  }
-  print_out(line.substr(0, line.find_last_not_of(' ') + 1) + "\n");
+std::vector<std::string> question_texts(const Options& options) {
+  std::vector<std::string> texts;
+  for (const QaQuestion& question : read_questions(options.questions)) texts.push_back(question.question);
+  return texts;
 }
 
-struct Cost {
-  double cpu_seconds = 0, read_mib = 0, peak_mib = 0;
-  std::optional<double> joules;
-};
-
-Cost cost_between(const ProcessUsage& before, const ProcessUsage& after) {
-  Cost cost{after.cpu_seconds - before.cpu_seconds, static_cast<double>(after.read_bytes - before.read_bytes) / (1 << 20),
-            static_cast<double>(after.peak_rss) / (1 << 20), std::nullopt};
-  if (before.joules && after.joules && *after.joules >= *before.joules) cost.joules = *after.joules - *before.joules;
-  return cost;
+// The load itself. usage: called before and after, for what the run cost.
+int measure(CliSession& session, const Options& options, std::size_t questions, const LoadTarget& target,
+            const std::function<LoadCost()>& usage) {
+  const Slo slo = parse_slo(options.slo);
+  std::optional<RequestRecordFile> records;
+  if (!options.records.empty()) records.emplace(options.records);
+  SteadyClock warm_clock;
+  const std::size_t warm_up = options.cache == "warm" ? std::min(questions, options.requests) : options.warm_up;
+  run_closed_loop(
+      warm_up, 1, warm_clock,
+      [&](std::size_t i, LoadClock& clock) {
+        session.progress().update("warm up", i, warm_up, "questions");
+        return target(i, clock);
+      },
+      session.stop());
+  session.check_stop();
+  std::size_t done = 0;
+  const OnRecord on_record = [&](const RequestRecord& record) {
+    if (records) records->write(record);
+    session.progress().update("measure", ++done, options.requests, "requests");
+  };
+  const LoadCost before = usage();
+  SteadyClock clock;
+  const auto measured =
+      options.rate > 0 ? run_open_loop(arrival_times(options.requests, {options.rate, options.arrivals.burstiness, options.arrivals.seed}),
+                                       options.connections, clock, target, session.stop(), on_record)
+                       : run_closed_loop(options.requests, options.clients, clock, target, session.stop(), on_record);
+  const LoadCost cost = cost_between(before, usage());
+  session.progress().clear();
+  if (records) records->finish();
+  session.check_stop();
+  const LatencySummary summary = summarise_latency(measured, slo);
+  const LoadDescription load = describe_load(options);
+  session.options.json ? print_latency_json(load, summary, cost) : print_latency(load, summary, cost);
+  return summary.failed > 0 ? exit_code(ErrorCode::kPartial) : 0;
 }
 
-void print_json(const Options& options, const LatencySummary& s, const Cost& cost) {
-  JsonOutput json;
-  json.begin_object().begin_object("load").field("kind", options.rate > 0 ? "open" : "closed");
-  if (options.rate > 0) {
-    json.field("rate", options.rate).field("burstiness", options.arrivals.burstiness).field("seed", options.arrivals.seed);
-    json.field("connections", options.connections);
-  } else {
-    json.field("clients", options.clients);
-  }
-  json.field("cache", options.cache).end_object();
-  json.field("requests", s.requests).field("completed", s.completed).field("failed", s.failed).begin_object("errors");
-  for (const auto& [message, count] : s.errors) json.field(message, count);
-  json.end_object().field("seconds", s.seconds).field("requests_per_second", s.requests_per_second);
-  json.field("tokens_per_second", s.tokens_per_second).field("goodput", s.goodput).field("good_share", s.good_share);
-  for (const auto& [name, d] :
-       {std::pair{"wait_ms", &s.wait_ms}, {"ttft_ms", &s.ttft_ms}, {"tpot_ms", &s.tpot_ms}, {"itl_ms", &s.itl_ms}, {"e2e_ms", &s.e2e_ms}}) {
-    distribution_json(json, name, *d);
-  }
-  json.begin_object("stages");
-  for (const auto& [stage, d] : s.stages) distribution_json(json, stage, d);
-  json.end_object().begin_object("cost").field("cpu_seconds", cost.cpu_seconds).field("read_mib", cost.read_mib);
-  json.field("peak_rss_mib", cost.peak_mib).key("joules");
-  cost.joules ? json.value(*cost.joules) : json.null();
-  json.end_object().end_object().print();
-}
-
-void print_text(const Options& options, const LatencySummary& s, const Cost& cost) {
-  print_out(format("%zu requests, %zu completed, %zu failed in %.1f s: %.2f requests/s, %.1f tokens/s", s.requests, s.completed, s.failed,
-                   s.seconds, s.requests_per_second, s.tokens_per_second));
-  if (!options.slo.empty()) print_out(format("; %.1f %% within %s, %.2f a second", 100 * s.good_share, options.slo.c_str(), s.goodput));
-  print_out("\n");
-  for (const auto& [message, count] : s.errors) print_out(format("  %zu x %s\n", count, message.c_str()));
-  print_out(format("\n%-12s %6s %9s  %-26s  %-26s  %-26s  %s\n", "ms", "n", "mean", "p50 [95 % interval]", "p90", "p95", "p99"));
-  print_distribution("wait", s.wait_ms);
-  print_distribution("TTFT", s.ttft_ms);
-  print_distribution("TPOT", s.tpot_ms);
-  print_distribution("ITL", s.itl_ms);
-  print_distribution("E2E", s.e2e_ms);
-  print_out("\n");
-  for (const auto& [stage, d] : s.stages) print_distribution(stage.substr(0, stage.size() - 3), d);
-  print_out(format("\nCPU %.1f s (%.2f cores), %.1f MiB read from disk, peak memory %.0f MiB", cost.cpu_seconds,
-                   s.seconds > 0 ? cost.cpu_seconds / s.seconds : 0, cost.read_mib, cost.peak_mib));
-  if (cost.joules) print_out(format(", %.0f J", *cost.joules));
-  print_out("\n");
-}
-
-int run(CliSession& session, const Options& options) {
+int run_here(CliSession& session, const Options& options) {
   Store& store = session.store(Store::Mode::kRead);
   const auto snapshot = store.snapshot(session.options.collection);
   AnswerTargetOptions target_options;
-  for (const QaQuestion& question : read_questions(options.questions)) target_options.questions.push_back(question.question);
+  target_options.questions = question_texts(options);
   target_options.collection = session.options.collection;
   target_options.cold = options.cache == "cold";
   AnswerOptions& ask = target_options.answer;
@@ -130,43 +99,58 @@ int run(CliSession& session, const Options& options) {
   ask.abstain = !options.no_abstain;
   ask.span_type = options.reuse.span_kv_type();
   ask.cancel = session.stop();
-  const Slo slo = parse_slo(options.slo);
   const ModelParts parts = session.model_parts();
   const auto embedder = ask.search.mode == SearchMode::kBm25 ? nullptr : open_collection_embedder(parts, snapshot->info());
-  if (embedder != nullptr) ask.embedding = embedder->options();
+  if (embedder != nullptr && embedder->model_options() != nullptr) ask.embedding = *embedder->model_options();
   ask.reuse = resolve_reuse(parse_reuse(options.reuse.policy), store, snapshot->info(), parts, ask.span_type, ask.layout).policy;
   // Disk spans are read, none are written: measuring leaves no trace in the store.
   SpanCache cache(store, options.reuse.cache_options(Store::Mode::kRead, parts));
   ask.cache = &cache;
   const LoadTarget target = answer_target(store, embedder.get(), parts, target_options);
+  return measure(session, options, target_options.questions.size(), target, [] { return load_cost(process_usage()); });
+}
 
-  SteadyClock warm_clock;
-  const std::size_t warm_up = options.cache == "warm" ? std::min(target_options.questions.size(), options.requests) : options.warm_up;
-  run_closed_loop(
-      warm_up, 1, warm_clock,
-      [&](std::size_t i, LoadClock& clock) {
-        session.progress().update("warm up", i, warm_up, "questions");
-        return target(i, clock);
-      },
-      session.stop());
-  std::atomic<std::size_t> done{0};
-  const ProcessUsage before = process_usage();
-  SteadyClock clock;
-  const LoadTarget counted = [&](std::size_t i, LoadClock& c) {
-    RequestOutcome outcome = target(i, c);
-    ++done;
-    return outcome;
-  };
-  const auto records =
-      options.rate > 0 ? run_open_loop(arrival_times(options.requests, {options.rate, options.arrivals.burstiness, options.arrivals.seed}),
-                                       options.connections, clock, counted, session.stop())
-                       : run_closed_loop(options.requests, options.clients, clock, counted, session.stop());
-  const Cost cost = cost_between(before, process_usage());
-  session.progress().clear();
-  session.check_stop();
-  const LatencySummary summary = summarise_latency(records, slo);
-  session.options.json ? print_json(options, summary, cost) : print_text(options, summary, cost);
-  return summary.failed > 0 ? exit_code(ErrorCode::kPartial) : 0;
+// What a request over HTTP cannot say, or what the service decides for itself.
+void refuse_with_url(const CLI::App& command) {
+  for (const char* name : {"--fusion", "--dense-weight", "--per-document", "--duplicates", "--span-type", "--cache-ram", "--cache-disk",
+                           "--model", "--store"}) {
+    if (command.count(name) > 0)
+      throw Error(ErrorCode::kInvalidArgument, std::string(name) + " is the service's own; it cannot be given with --url");
+  }
+}
+
+int run_service(CliSession& session, const Options& options, const CLI::App& command) {
+  refuse_with_url(command);
+  if (!session.network.service) throw Error(ErrorCode::kInvalidArgument, "this build has no HTTP client, so --url cannot be used");
+  if (options.cache == "cold") {
+    throw Error(ErrorCode::kInvalidArgument,
+                "--cache cold is for this process; a service keeps what it has computed until it is started anew");
+  }
+  ServiceOptions service;
+  service.api = options.api == "chat" ? ServiceOptions::Api::kChat : ServiceOptions::Api::kAnswer;
+  service.url = options.url;
+  service.key_file = options.key_file;
+  service.questions = question_texts(options);
+  service.collection = session.options.collection;
+  service.model = options.request_model;
+  service.max_tokens = options.tokens;
+  service.passages = options.search.k;
+  service.mode = command.count("--mode") > 0 ? options.search.mode : "";
+  service.layout = command.count("--layout") > 0 ? options.layout : "";
+  service.reuse = command.count("--reuse") > 0 ? options.reuse.policy : "";
+  service.filter = options.search.filter;
+  service.abstain = !options.no_abstain;
+  service.stop = session.stop();
+  const std::unique_ptr<ServiceUnderLoad> under_load = session.network.service(service);
+  under_load->check();
+  const LoadTarget target = [&](std::size_t i, LoadClock& clock) { return under_load->ask(i, clock); };
+  return measure(session, options, service.questions.size(), target, [&] {
+    const ServiceUsage usage = under_load->usage();
+    LoadCost cost;
+    cost.cpu_seconds = usage.cpu_seconds;
+    if (usage.resident_bytes) cost.rss_mib = *usage.resident_bytes / (1 << 20);
+    return cost;
+  });
 }
 
 }  // namespace
@@ -197,17 +181,38 @@ void add_eval_latency_command(CLI::App& eval, CliSession& session, CommandTable&
       ->check(CLI::IsMember({"docs-first", "query-first"}))
       ->capture_default_str();
   command->add_flag("--no-abstain", options->no_abstain, "Lets the model answer even if no passage seems to hold the answer");
+  command->add_option("--records", options->records, "Writes a JSON line for every request as it completes");
+  const char* group = "A running service";
+  command->add_option("--url", options->url, "Measures http://HOST:PORT instead of this process; no model is loaded")->group(group);
+  command->add_option("--api", options->api, "answer: POST /v1/answer of gritstone serve; chat: OpenAI's POST /v1/chat/completions")
+      ->check(CLI::IsMember({"answer", "chat"}))
+      ->capture_default_str()
+      ->group(group);
+  command->add_option("--request-model", options->request_model, "chat: the model to ask for (gritstone/NAME is a collection)")
+      ->group(group);
+  command->add_option("--api-key-file", options->key_file, "The service's key [$GRITSTONE_API_KEY]")->group(group);
   options->search.k = 5;
   add_search_flags(*command, options->search, "Passages that are put before the model");
   add_reuse_flags(*command, options->reuse);
   session.add_options(*command, CliSession::kEngine | CliSession::kCollection);
   command->footer(
       "Times count from when a request was due, so a stall is felt by every request behind it. p99 needs 662 samples.\n"
-      "Exit status: 0, or 2 if requests failed.\n"
+      "With --url times are the client's, stages and cost what the service says of itself.\n"
+      "Exit status: 0, or 2 if requests failed; 5 if the service cannot be reached at the start.\n"
       "Examples:\n"
       "  gritstone eval latency --questions data/sample/questions.jsonl -c sample -m model.gguf\n"
-      "  gritstone eval latency --questions q.jsonl -c notes -m model.gguf --rate 0.5 --requests 200 --slo ttft:1000 --reuse chunks");
-  table.add(command, [&session, options] { return run(session, *options); });
+      "  gritstone eval latency --questions q.jsonl -c notes -m model.gguf --rate 0.5 --requests 200 --slo ttft:1000 --reuse chunks\n"
+      "  gritstone eval latency --questions q.jsonl -c notes --url http://localhost:8080 --clients 4 --records requests.jsonl\n"
+      "  gritstone eval latency --questions q.jsonl --url http://localhost:8080/v1 --api chat --request-model gritstone/notes");
+  table.add(command, [&session, options, command] {
+    if (options->url.empty()) {
+      for (const char* name : {"--api", "--request-model", "--api-key-file"}) {
+        if (command->count(name) > 0) throw Error(ErrorCode::kInvalidArgument, std::string(name) + " needs --url");
+      }
+      return run_here(session, *options);
+    }
+    return run_service(session, *options, *command);
+  });
 }
 
 }  // namespace gritstone

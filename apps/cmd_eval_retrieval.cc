@@ -34,15 +34,25 @@ struct Options {
   EmbedFlags embed;
 };
 
-// A collection name from the data's: "eval-scifact".
-std::string collection_for(const std::string& data) {
-  std::string name = "eval-";
+// A collection name from the data's: "eval-scifact"; with an embedder by URL "eval-scifact-MODEL".
+std::string collection_for(const std::string& data, const std::string& embedder_model) {
   const std::filesystem::path path = absolute_path(data);
-  for (const char c : (std::filesystem::is_directory(path) ? path.filename() : path.stem()).string()) {
+  std::string words = "eval-" + (std::filesystem::is_directory(path) ? path.filename() : path.stem()).string();
+  if (!embedder_model.empty()) words += "-" + embedder_model;
+  for (char& c : words) {
     const bool plain = (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-' || c == '_';
-    name += plain ? c : c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : '-';
+    if (!plain) c = c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : '-';
   }
-  return name.substr(0, 64);
+  return words.substr(0, 64);
+}
+
+// Vectors by URL need no model, but reranking does.
+ModelParts parts_for(CliSession& session, Store& store, const EvalRetrievalOptions& eval) {
+  const bool by_url = std::ranges::all_of(eval.configs, [&](const RetrievalConfig& config) {
+    const auto collection = store.find_collection(config.collection);
+    return config.rerank == 0 && embeds_by_url(collection.value_or(CollectionInfo{}), eval.corpus.embed);
+  });
+  return by_url ? session.optional_model_parts() : session.model_parts();
 }
 
 void row_json(JsonOutput& json, const RetrievalRow& row) {
@@ -127,7 +137,7 @@ int tune(CliSession& session, const Options& options, const RetrievalTask& task,
     throw Error(ErrorCode::kInvalidArgument, "--tune follows one metric, not " + std::to_string(eval.metrics.size()));
   const RetrievalConfig& config = eval.configs[0];
   Store& store = session.store(data != nullptr || options.save ? Store::Mode::kReadWrite : Store::Mode::kRead);
-  const ModelParts parts = session.model_parts();
+  const ModelParts parts = parts_for(session, store, eval);
   EmbedOverrides embed = eval.corpus.embed;
   if (config.pooling) embed.pooling = config.pooling;
   if (data != nullptr) {
@@ -188,13 +198,14 @@ int run(CliSession& session, const Options& options, bool collection_given) {
   limit_queries(task, options.limit);
   EvalRetrievalOptions eval;
   for (const std::string& name : options.metrics) eval.metrics.push_back(parse_metric(name));
-  const std::string collection = own_corpus && !collection_given ? collection_for(options.data) : session.options.collection;
+  const std::string collection =
+      own_corpus && !collection_given ? collection_for(options.data, options.embed.embedder_model) : session.options.collection;
   eval.configs = retrieval_grid(collection, options.poolings, options.modes, options.reranks);
   eval.k = options.k;
   eval.fusion = parse_fusion(options.fusion);
   if (options.dense_weight >= 0) eval.dense_weight = options.dense_weight;
   eval.rerank_weight = options.rerank_weight;
-  eval.corpus.embed = options.embed.overrides();
+  eval.corpus.embed = options.embed.overrides(session.options.embedder.url);
   if (!options.run_out.empty()) eval.run_out = options.run_out;
   eval.on_progress = [&session](std::string_view stage, std::size_t done, std::size_t total) {
     session.progress().update(stage, done, total, stage == "embed" ? "passages" : stage == "index" ? "documents" : "queries");
@@ -210,8 +221,8 @@ int run(CliSession& session, const Options& options, bool collection_given) {
     ModelParts parts;
     const bool needs_model =
         std::ranges::any_of(eval.configs, [](const RetrievalConfig& c) { return c.mode != SearchMode::kBm25 || c.rerank > 0; });
-    if (needs_model || session.has_model()) parts = session.model_parts();
     Store& store = session.store(own_corpus ? Store::Mode::kReadWrite : Store::Mode::kRead);
+    if (needs_model || session.has_model()) parts = parts_for(session, store, eval);
     rows = eval_retrieval(store, needs_model ? &parts : nullptr, task, own_corpus ? &data : nullptr, eval);
   }
   print_rows(session, rows, task, options.from_runs.empty());
@@ -251,6 +262,7 @@ void add_eval_retrieval_command(CLI::App& eval, CliSession& session, CommandTabl
   command->add_flag("--tune", options->tune, "Finds the dense weight that is best on these questions, with the interval of its gain");
   command->add_flag("--save", options->save, "With --tune: keeps the weight in the collection, if the gain is certain");
   add_embed_flags(*command, options->embed);
+  add_embedder_flags(*command, options->embed);
   command->remove_option(command->get_option("--pooling"));
   command->add_option("--pooling", options->poolings, "With commas: mean, weighted-mean, last, echo, routing [what suits the model]")
       ->delimiter(',');

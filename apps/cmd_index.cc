@@ -59,28 +59,27 @@ int run(CliSession& session, const Options& options) {
   ingest_options.chunker.max_tokens = options.chunk_tokens;
   ingest_options.limits.max_file_bytes = options.max_file_mb << 20;
   ingest_options.dense_now = options.dense == "now";
-  ingest_options.embed = options.embed.overrides();
+  ingest_options.embed = options.embed.overrides(session.options.embedder.url);
   ingest_options.attributes = parse_attributes(options.attributes);
   const bool eager = options.kv == "eager" && session.has_model() && ingest_options.dense_now;
   if (eager) ingest_options.eager_spans = {options.reuse.span_kv_type(), options.reuse.disk_mb << 20};
   report_ingest(session, ingest_options);
 
   const ByteCounter bytes;
-  ModelParts parts;
-  if (session.has_model()) {
-    parts = session.model_parts();
-  } else {
+  const ModelParts parts = session.optional_model_parts();
+  Store& store = session.store(Store::Mode::kReadWrite);
+  const bool by_url = embeds_by_url(store.find_collection(session.options.collection).value_or(CollectionInfo{}), ingest_options.embed);
+  if (!session.has_model() && !by_url) {
     session.warn("no model named, so there will be no vectors and passages are measured in bytes; name one with -m FILE");
   }
   const TokenCounter& counter = session.has_model() ? static_cast<const TokenCounter&>(session.tokenizer()) : bytes;
-  Store& store = session.store(Store::Mode::kReadWrite);
   const auto apply_kv = [&] {
     const auto collection = store.find_collection(session.options.collection);
     if (options.kv.empty() || !collection || store.keeps_spans(collection->id) == (options.kv != "off")) return;
     store.begin_write()->set_keeps_spans(session.options.collection, options.kv != "off");
   };
   apply_kv();  // of a collection there is: eager needs it on
-  const IngestResult result = ingest(store, counter, session.has_model() ? &parts : nullptr, ingest_options);
+  const IngestResult result = ingest(store, counter, &parts, ingest_options);
   apply_kv();
   if (eager) warm_rest(session, options, parts);
   print_ingest(session, result);
@@ -107,6 +106,7 @@ void add_index_command(CLI::App& app, CliSession& session, CommandTable& table) 
   command->add_option("--max-file-mb", options->max_file_mb, "Larger files are skipped")->capture_default_str()->check(CLI::Range(1, 4096));
   command->add_option("--attribute", options->attributes, "KEY=VALUE for --filter, of every document found")->take_all();
   add_embed_flags(*command, options->embed);
+  add_embedder_flags(*command, options->embed);
   session.add_options(*command, CliSession::kEngine | CliSession::kCollection);
   command->footer(
       "Run it again to bring a collection up to date: unchanged files are skipped, edited ones replaced, deleted ones removed.\n"
@@ -114,7 +114,8 @@ void add_index_command(CLI::App& app, CliSession& session, CommandTable& table) 
       "Examples:\n"
       "  gritstone index ~/notes -m model.gguf\n"
       "  gritstone index manuals reports/2024.html -c work --attribute team=service\n"
-      "  gritstone index ~/library --dense later");
+      "  gritstone index ~/library --dense later\n"
+      "  gritstone index ~/notes -c mini --embedder-url http://127.0.0.1:8090/v1 --embedder-model all-MiniLM-L6-v2");
   table.add(command, [&session, options] { return run(session, *options); });
 }
 

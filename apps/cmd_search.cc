@@ -23,9 +23,10 @@ struct Options {
   ReuseFlags reuse;  // of reranking
 };
 
-// null without a model or for a collection without vectors: search then ranks by words alone.
-std::unique_ptr<GritEmbedder> embedder_for(CliSession& session, const CollectionInfo& info, SearchMode mode) {
+// null without a model or for a collection without vectors: search then ranks by words alone. Vectors by URL need no model.
+std::unique_ptr<Embedder> embedder_for(CliSession& session, const CollectionInfo& info, SearchMode mode) {
   if (mode == SearchMode::kBm25) return nullptr;
+  if (embeds_by_url(info)) return open_collection_embedder(session.optional_model_parts(), info);
   if (!session.has_model() && mode == SearchMode::kFused) {
     session.warn("no model named, so passages are ranked by words alone (-m FILE, or --mode bm25 to say so)");
     return nullptr;
@@ -98,7 +99,7 @@ int run(CliSession& session, const Options& options) {
   const std::shared_ptr<const Snapshot> snapshot = store.snapshot(session.options.collection);
   SearchOptions search_options = options.flags.search_options(session, snapshot->info());
   search_options.instruction = options.instruction;
-  const std::unique_ptr<GritEmbedder> embedder = embedder_for(session, snapshot->info(), search_options.mode);
+  const std::unique_ptr<Embedder> embedder = embedder_for(session, snapshot->info(), search_options.mode);
   std::optional<SpanCache> cache;
   std::optional<SpanReranker> reranker;
   if (reranks) {

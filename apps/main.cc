@@ -6,6 +6,9 @@
 #include "apps/cli_session.h"
 #include "apps/commands.h"
 #include "apps/interrupt.h"
+#ifdef GRITSTONE_SERVER
+#include "apps/server/client/network.h"
+#endif
 #include "apps/settings.h"
 #include "apps/terminal.h"
 #include "base/error.h"
@@ -37,6 +40,9 @@ int run(CLI::App& app, const CommandTable& table, CliSession& session, int argc,
 int main(int argc, char** argv) {
   using namespace gritstone;
   CliSession session(install_signal_handling());
+#ifdef GRITSTONE_SERVER
+  session.network = make_network();
+#endif
   CLI::App app("Answers questions from your own documents, with one model that both retrieves and writes.", "gritstone");
   app.set_version_flag("--version", "gritstone " GRITSTONE_VERSION);
   app.require_subcommand(1);

@@ -20,6 +20,7 @@ int exit_code(ErrorCode code) noexcept {
       return 4;
     case ErrorCode::kStorage:
     case ErrorCode::kDevice:
+    case ErrorCode::kUnavailable:
       return 5;
     case ErrorCode::kModelRejected:
       return 6;
@@ -53,6 +54,8 @@ std::string_view error_name(ErrorCode code) noexcept {
       return "memory_budget";
     case ErrorCode::kDevice:
       return "device";
+    case ErrorCode::kUnavailable:
+      return "unavailable";
   }
   return "unknown";
 }

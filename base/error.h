@@ -19,6 +19,7 @@ enum class ErrorCode {
   kModelRejected,    // a model or tokenizer file is malformed or unsupported
   kMemoryBudget,     // what was asked for does not fit the memory budget
   kDevice,           // a compute device failed
+  kUnavailable,      // a service reached over the network does not answer, or not with what it should
 };
 
 // Ends an operation. The message names the values involved ("row 7 has 3 columns, expected 4"), in one line without a trailing period.

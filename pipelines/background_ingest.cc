@@ -15,8 +15,10 @@ std::chrono::milliseconds pause_after(std::chrono::milliseconds retry, std::size
   return retry * (std::size_t{1} << std::min<std::size_t>(failures - 1, 6));
 }
 
-// Errors that pass by themselves: another writer, a full disk that somebody empties.
-bool is_passing(ErrorCode code) { return code == ErrorCode::kLocked || code == ErrorCode::kStorage || code == ErrorCode::kMemoryBudget; }
+// Errors that pass by themselves: another writer, a full disk that somebody empties, an embedder that is started again.
+bool is_passing(ErrorCode code) {
+  return code == ErrorCode::kLocked || code == ErrorCode::kStorage || code == ErrorCode::kMemoryBudget || code == ErrorCode::kUnavailable;
+}
 
 }  // namespace
 

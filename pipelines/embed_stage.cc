@@ -20,13 +20,14 @@ constexpr auto kCommitEvery = std::chrono::seconds(5);
 
 class Stage {
  public:
-  Stage(EmbedTarget& target, const Tokenizer& tokenizer, const EmbedStageOptions& options, EmbedStageResult& result)
+  // tokenizer: only for spans; null without a model.
+  Stage(EmbedTarget& target, const Tokenizer* tokenizer, const EmbedStageOptions& options, EmbedStageResult& result)
       : target_(target), tokenizer_(tokenizer), options_(options), used_(options.spans ? target.span_bytes() : 0), result_(result) {}
 
   void set_total(std::size_t total) { total_ = total; }
 
   // Rows of the chunks' texts; `statistics` null: as they come from the model.
-  std::vector<float> embed(const GritEmbedder& embedder, std::span<const PendingChunk> chunks) {
+  std::vector<float> embed(const Embedder& embedder, std::span<const PendingChunk> chunks) {
     std::vector<float> rows(chunks.size() * embedder.dim());
     // batch() grows once the spans' budget is full, which may be in the middle of this.
     for (std::size_t first = 0, count = 0; first < chunks.size(); first += count) {
@@ -53,7 +54,7 @@ class Stage {
 
   // Questions are not known yet; first sentences of chunks are as short and stand for them. On SciFact their mean serves as well as that of
   // the real queries (nDCG@10 0.625 and 0.626).
-  std::vector<float> embed_as_queries(const GritEmbedder& embedder, std::span<const PendingChunk> chunks) const {
+  std::vector<float> embed_as_queries(const Embedder& embedder, std::span<const PendingChunk> chunks) const {
     const std::size_t stride = std::max<std::size_t>(1, chunks.size() / kQuerySample);
     std::vector<std::string> texts;
     for (std::size_t i = 0; i < chunks.size(); i += stride) {
@@ -81,7 +82,7 @@ class Stage {
     std::vector<SpanPut> puts;
     for (std::size_t i = 0; i < chunks.size(); ++i) {
       SpanPut put;
-      put.ids = passage_tokens(tokenizer_, chunks[i].heading_path, chunks[i].text);
+      put.ids = passage_tokens(*tokenizer_, chunks[i].heading_path, chunks[i].text);
       // A passage that the embedder cut has no whole span.
       if (done.cut[i] > 0 || put.ids.size() != done.spans[i]->tokens) continue;
       put.key = options_.spans->naming->chunk(put.ids);
@@ -96,7 +97,7 @@ class Stage {
   }
 
   EmbedTarget& target_;
-  const Tokenizer& tokenizer_;
+  const Tokenizer* tokenizer_;
   const EmbedStageOptions& options_;
   std::uint64_t used_;  // of the disk budget
   bool full_ = false;
@@ -149,8 +150,8 @@ EmbedStageResult embed_pending(EmbedTarget& target, const CollectionInfo& collec
     pending = collection.chunks;
   }
   EmbedStageOptions stage_options = options;
-  if (!embedding_makes_spans(manifest.options, *parts.config)) stage_options.spans.reset();
-  Stage stage(target, *parts.tokenizer, stage_options, result);
+  if (manifest.remote || !embedding_makes_spans(manifest.options, *parts.config)) stage_options.spans.reset();
+  Stage stage(target, parts.tokenizer, stage_options, result);
   stage.set_total(pending);
 
   if (manifest.wants_statistics && !manifest.statistics) {
@@ -169,7 +170,12 @@ EmbedStageResult embed_pending(EmbedTarget& target, const CollectionInfo& collec
     result.statistics_frozen = true;
   }
 
-  const auto embedder = make_embedder(parts, manifest);
+  const auto embedder = make_embedder(parts, manifest, options.stop);
+  if (manifest.dim != embedder->dim()) {
+    // A service was asked for its dimension: what follows must agree with it, in later runs too.
+    manifest.dim = embedder->dim();
+    target.freeze(manifest_to_json(manifest), {}, MatrixView<const float>(nullptr, 0, manifest.dim));
+  }
   auto last_commit = std::chrono::steady_clock::now();
   ChunkId after = 0;  // what was put shows only with the next commit
   while (true) {
@@ -180,7 +186,7 @@ EmbedStageResult embed_pending(EmbedTarget& target, const CollectionInfo& collec
       const std::vector<float> rows = stage.embed(*embedder, batch);
       target.put(batch, MatrixView<const float>(rows.data(), batch.size(), embedder->dim()));
     } catch (const Error& error) {
-      if (error.code() == ErrorCode::kCancelled) target.commit();
+      if (error.code() == ErrorCode::kCancelled || error.code() == ErrorCode::kUnavailable) target.commit();
       throw;
     }
     const auto now = std::chrono::steady_clock::now();

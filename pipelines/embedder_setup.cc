@@ -15,6 +15,37 @@ void apply(const EmbedOverrides& overrides, EmbedOptions& options) {
   if (overrides.query_instruction) options.query_instruction = *overrides.query_instruction;
 }
 
+bool concerns_model(const EmbedOverrides& o) {
+  return o.format || o.pooling || o.attention || o.layer || o.max_tokens || o.query_instruction;
+}
+
+void require_model(const ModelParts& parts) {
+  if (parts.config == nullptr)
+    throw Error(ErrorCode::kInvalidArgument, "the collection is embedded by a model, and none is named: use -m FILE");
+}
+
+void apply(const EmbedOverrides::Remote& overrides, RemoteEmbedding& remote) {
+  if (!overrides.url.empty()) remote.url = overrides.url;
+  if (!overrides.model.empty()) remote.model = overrides.model;
+  if (overrides.query_prefix) remote.query_prefix = *overrides.query_prefix;
+  if (overrides.document_prefix) remote.document_prefix = *overrides.document_prefix;
+}
+
+// The overrides' embedder by URL over what the collection has.
+EmbedderManifest remote_manifest(const EmbedOverrides& overrides, const RemoteEmbedding& stored, std::size_t dim) {
+  if (concerns_model(overrides)) {
+    throw Error(ErrorCode::kInvalidArgument, "pooling, attention, layer and token limit are the model's; an embedder by URL has its own");
+  }
+  EmbedderManifest manifest;
+  manifest.remote = stored;
+  if (overrides.remote) apply(*overrides.remote, *manifest.remote);
+  if (manifest.remote->url.empty()) throw Error(ErrorCode::kInvalidArgument, "--embedder-model needs --embedder-url URL");
+  if (manifest.remote->model.empty()) throw Error(ErrorCode::kInvalidArgument, "--embedder-url needs --embedder-model NAME");
+  manifest.model_name = manifest.remote->model;
+  manifest.dim = dim;
+  return manifest;
+}
+
 }  // namespace
 
 EmbedOptions resolve_embed_options(const ModelConfig& config, const EmbedOverrides& overrides) {
@@ -28,6 +59,8 @@ EmbedOptions resolve_embed_options(const ModelConfig& config, const EmbedOverrid
 }
 
 EmbedderManifest describe_embedder(const ModelParts& parts, const EmbedOverrides& overrides) {
+  if (overrides.remote) return remote_manifest(overrides, {}, 0);
+  require_model(parts);
   EmbedderManifest manifest;
   manifest.model_name = parts.config->name;
   manifest.model_hash = parts.hash();
@@ -43,6 +76,13 @@ EmbedderManifest describe_embedder(const ModelParts& parts, const EmbedOverrides
 EmbedderManifest resolve_manifest(const ModelParts& parts, const CollectionInfo& collection, const EmbedOverrides& overrides) {
   std::optional<EmbedderManifest> stored = manifest_from_json(collection.manifest);
   if (!stored) return describe_embedder(parts, overrides);
+  if (stored->remote) {
+    const EmbedderManifest current = remote_manifest(overrides, *stored->remote, stored->dim);
+    require_same_embedder(*stored, current, collection.name);
+    return current;
+  }
+  if (overrides.remote) require_same_embedder(*stored, remote_manifest(overrides, {}, 0), collection.name);
+  require_model(parts);
   EmbedderManifest current = *stored;
   current.model_name = parts.config->name;
   current.model_hash = parts.hash();
@@ -57,20 +97,34 @@ EmbedderManifest resolve_manifest(const ModelParts& parts, const CollectionInfo&
   return *stored;
 }
 
-std::unique_ptr<GritEmbedder> make_embedder(const ModelParts& parts, const EmbedderManifest& manifest) {
+bool embeds_by_url(const CollectionInfo& collection, const EmbedOverrides& overrides) {
+  if (overrides.remote) return true;
+  const std::optional<EmbedderManifest> manifest = collection.manifest.empty() ? std::nullopt : manifest_from_json(collection.manifest);
+  return manifest && manifest->remote;
+}
+
+std::unique_ptr<Embedder> make_embedder(const ModelParts& parts, const EmbedderManifest& manifest, const std::stop_token& stop) {
+  if (manifest.remote) {
+    if (!parts.remote_embedder) {
+      throw Error(ErrorCode::kInvalidArgument, "the vectors come from " + manifest.remote->url + ", and this build has no HTTP client");
+    }
+    return parts.remote_embedder(*manifest.remote, manifest.dim, stop);
+  }
+  require_model(parts);
   return std::make_unique<GritEmbedder>(parts.engine(), *parts.tokenizer, manifest.options, manifest.statistics);
 }
 
-std::unique_ptr<GritEmbedder> open_collection_embedder(const ModelParts& parts, const CollectionInfo& collection,
-                                                       const EmbedOverrides& overrides) {
-  if (!manifest_from_json(collection.manifest)) return nullptr;
+std::unique_ptr<Embedder> open_collection_embedder(const ModelParts& parts, const CollectionInfo& collection,
+                                                   const EmbedOverrides& overrides) {
+  const std::optional<EmbedderManifest> stored = manifest_from_json(collection.manifest);
+  if (!stored || (stored->remote && stored->dim == 0)) return nullptr;
   return make_embedder(parts, resolve_manifest(parts, collection, overrides));
 }
 
 double default_dense_weight(const CollectionInfo& collection) {
   const std::optional<EmbedderManifest> manifest = manifest_from_json(collection.manifest);
   if (manifest && manifest->dense_weight) return *manifest->dense_weight;
-  if (manifest && manifest->grit_tuned) return kDenseWeightTuned;
+  if (manifest && manifest->tuned()) return kDenseWeightTuned;
   return manifest && manifest->statistics ? kDenseWeightUntuned : kDenseWeightUncentred;
 }
 

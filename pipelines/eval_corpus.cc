@@ -97,7 +97,8 @@ class CorpusIndexer {
 
   void put_documents(WriteJob& job, const std::map<std::string, Sha256Digest>& known) {
     const ByteCounter bytes;
-    const TokenCounter& counter = model_ != nullptr ? static_cast<const TokenCounter&>(*model_->tokenizer) : bytes;
+    const TokenCounter& counter =
+        model_ != nullptr && model_->tokenizer != nullptr ? static_cast<const TokenCounter&>(*model_->tokenizer) : bytes;
     std::set<std::string> seen;
     data_.for_each_document([&](const CorpusDocument& source) {
       if (options_.stop.stop_requested()) throw Error(ErrorCode::kCancelled, "the evaluation was stopped");

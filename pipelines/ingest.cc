@@ -8,6 +8,7 @@
 #include "base/error.h"
 #include "base/utf8.h"
 #include "index/document_reader.h"
+#include "pipelines/byte_counter.h"
 #include "pipelines/embed_stage.h"
 #include "pipelines/ingest_estimate.h"
 
@@ -67,7 +68,7 @@ class Ingest {
       job_ = store_.begin_write(kPatience);
       open_collection();
       if (options_.on_estimate) {
-        const bool embeds = model_ != nullptr && options_.dense_now;
+        const bool embeds = embeds_ && options_.dense_now;
         options_.on_estimate(estimate_ingest(walk.files, known_, info(), embeds ? model_ : nullptr, embeds ? &manifest_ : nullptr));
       }
       for (std::size_t i = 0; i < walk.files.size(); ++i) {
@@ -78,7 +79,7 @@ class Ingest {
       report(IngestStage::kRead, walk.files.size(), walk.files.size());
       remove_missing();
       commit();
-      if (model_ != nullptr && options_.dense_now) embed();
+      if (embeds_ && options_.dense_now) embed();
       finish();
     }
     return std::move(result_);
@@ -90,7 +91,10 @@ class Ingest {
       const Stopwatch total(result_.seconds.total);
       job_ = store_.begin_write(kPatience);
       if (!store_.find_collection(options_.collection)) store_.snapshot(options_.collection);  // throws, naming those there are
+      embeds_ = true;
       manifest_ = describe_embedder(*model_, options_.embed);
+      // Asked before the vectors that are there go.
+      if (manifest_.remote) manifest_.dim = make_embedder(*model_, manifest_, options_.stop)->dim();
       job_->drop_embeddings(options_.collection);
       job_->set_manifest(options_.collection, manifest_to_json(manifest_));
       commit();
@@ -126,20 +130,23 @@ class Ingest {
 
   void open_collection() {
     const auto existing = store_.find_collection(options_.collection);
+    embeds_ = model_ != nullptr && (model_->config != nullptr || embeds_by_url(existing.value_or(CollectionInfo{}), options_.embed));
     if (!existing) {
       CollectionOptions create;
       create.name = options_.collection;
       create.language = options_.language;
-      if (model_ != nullptr) {
+      if (embeds_) {
         manifest_ = describe_embedder(*model_, options_.embed);
         create.manifest = manifest_to_json(manifest_);
       }
       job_->create_collection(create);
       return;
     }
-    if (model_ != nullptr) {
+    if (embeds_) {
       manifest_ = resolve_manifest(*model_, *existing, options_.embed);
-      if (!manifest_from_json(existing->manifest)) job_->set_manifest(options_.collection, manifest_to_json(manifest_));
+      const std::optional<EmbedderManifest> stored = manifest_from_json(existing->manifest);
+      // A service that moved is remembered where it is now.
+      if (!stored || stored->remote != manifest_.remote) job_->set_manifest(options_.collection, manifest_to_json(manifest_));
     }
     for (DocumentRecord& document : store_.snapshot(options_.collection)->documents()) {
       std::string path = document.path;
@@ -237,7 +244,7 @@ class Ingest {
     EmbedStageOptions stage;
     stage.stop = options_.stop;
     std::optional<SpanNaming> naming;
-    if (options_.eager_spans) {
+    if (options_.eager_spans && !manifest_.remote) {
       naming.emplace(*model_, store_.id(), info(), options_.eager_spans->type);
       stage.spans = SpanKeeping{&*naming, options_.eager_spans->disk_bytes};
     }
@@ -260,7 +267,7 @@ class Ingest {
     }
     result_.collection = info();
     result_.pending = result_.collection.chunks - result_.collection.embedded_chunks;
-    result_.tuned_embedder = model_ == nullptr || manifest_.grit_tuned;
+    result_.tuned_embedder = !embeds_ || manifest_.tuned();
     std::sort(result_.skipped.begin(), result_.skipped.end(),
               [](const SkippedFile& a, const SkippedFile& b) { return a.path != b.path ? a.path < b.path : a.reason < b.reason; });
   }
@@ -270,6 +277,7 @@ class Ingest {
   const ModelParts* model_;
   const IngestOptions& options_;
   std::unique_ptr<WriteJob> job_;
+  bool embeds_ = false;  // there is something to make vectors with
   EmbedderManifest manifest_;
   std::map<std::string, DocumentRecord> known_;
   std::set<std::string> seen_;  // files that are in the collection after this run
@@ -299,7 +307,8 @@ IngestResult ingest(Store& store, const TokenCounter& counter, const ModelParts*
 }
 
 IngestResult reembed(Store& store, const ModelParts& model, const IngestOptions& options) {
-  return Ingest(store, *model.tokenizer, &model, options).run_reembed();
+  const ByteCounter unused;  // nothing is cut
+  return Ingest(store, unused, &model, options).run_reembed();
 }
 
 }  // namespace gritstone

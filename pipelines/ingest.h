@@ -85,13 +85,13 @@ struct IngestResult {
 // vector, in batches, so that a killed run loses at most the last batch and the next one goes on there. The result does not depend on how
 // many runs it took. Holds the store's write lock throughout.
 //   counter  measures chunks; the model's tokenizer where there is a model
-//   model    null: no vectors, whatever dense_now says
+//   model    null, or without a model and the collection not embedded by URL: no vectors, whatever dense_now says
 // Throws Error: kLocked; kCancelled (what was committed stays); kInvalidArgument (no path, bad name, another embedder); kStorage; what the
-// engine throws.
+// engine throws; kUnavailable, if the vectors come from a service that does not answer (text and BM25 are committed, the next run goes on).
 IngestResult ingest(Store& store, const TokenCounter& counter, const ModelParts* model, const IngestOptions& options);
 
-// Forgets the collection's vectors and embeds it anew with this model. Progress: stages kEmbed and kPublish.
-// Throws Error(kNotFound) and as ingest().
+// Forgets the collection's vectors and embeds it anew with this model, or with the overrides' embedder by URL. Progress: stages kEmbed and
+// kPublish. Throws Error(kNotFound) and as ingest().
 IngestResult reembed(Store& store, const ModelParts& model, const IngestOptions& options);
 
 }  // namespace gritstone

@@ -68,13 +68,13 @@ IngestEstimate estimate_ingest(std::span<const FoundFile> files, const std::map<
       tokens += static_cast<double>(collection.chunks - collection.embedded_chunks) * kTokensPerChunk;
     }
     estimate.tokens = static_cast<std::size_t>(tokens);
-    if (estimate.tokens > 0) {
+    if (estimate.tokens > 0 && !manifest->remote) {
       const double rate =
           estimate.tokens > kMeasureAbove ? measured_tokens_per_second(*model, *manifest) : guessed_tokens_per_second(*model);
       estimate.seconds += tokens / rate;
-      // f16 in SQLite and f32 in the FAISS file.
-      disk += tokens / kTokensPerChunk * static_cast<double>(manifest->dim) * 6;
     }
+    // f16 in SQLite and f32 in the FAISS file.
+    disk += tokens / kTokensPerChunk * static_cast<double>(manifest->dim) * 6;
   }
   estimate.disk_bytes = static_cast<std::uint64_t>(disk);
   return estimate;

@@ -19,7 +19,7 @@ std::int64_t steady_ns() {
 
 // `due` null: due when it begins.
 std::vector<RequestRecord> run(std::size_t n, std::size_t workers, LoadClock& clock, const LoadTarget& target, const std::stop_token& stop,
-                               const std::vector<double>* due) {
+                               const OnRecord& on_record, const std::vector<double>* due) {
   std::vector<RequestRecord> records;
   records.reserve(n);
   std::mutex mutex;
@@ -38,6 +38,7 @@ std::vector<RequestRecord> run(std::size_t n, std::size_t workers, LoadClock& cl
       record.due = due != nullptr ? (*due)[i] : begun;
       record.ended = clock.now();
       const std::lock_guard lock(mutex);
+      if (on_record) on_record(record);
       records.push_back(std::move(record));
     }
   };
@@ -72,13 +73,13 @@ void SteadyClock::sleep_until(double seconds) {
 }
 
 std::vector<RequestRecord> run_open_loop(const std::vector<double>& due, std::size_t connections, LoadClock& clock,
-                                         const LoadTarget& target, std::stop_token stop) {
-  return run(due.size(), connections, clock, target, stop, &due);
+                                         const LoadTarget& target, std::stop_token stop, const OnRecord& on_record) {
+  return run(due.size(), connections, clock, target, stop, on_record, &due);
 }
 
 std::vector<RequestRecord> run_closed_loop(std::size_t n, std::size_t clients, LoadClock& clock, const LoadTarget& target,
-                                           std::stop_token stop) {
-  return run(n, clients, clock, target, stop, nullptr);
+                                           std::stop_token stop, const OnRecord& on_record) {
+  return run(n, clients, clock, target, stop, on_record, nullptr);
 }
 
 }  // namespace gritstone

@@ -54,15 +54,17 @@ struct RequestRecord : RequestOutcome {
 
 // Must be thread-safe and must not throw.
 using LoadTarget = std::function<RequestOutcome(std::size_t index, LoadClock& clock)>;
+// Called with every record as it is complete, one at a time, on the thread that asked. Must not throw.
+using OnRecord = std::function<void(const RequestRecord&)>;
 
 // Open loop: request i is due at due[i]. `connections` requests can be under way; one that is due while all are taken begins late, and its
 // lateness counts, because it is measured from when it was due: a system that stalls does not slow the load down (no coordinated omission).
 // Records in order of index; fewer if stopped.
 std::vector<RequestRecord> run_open_loop(const std::vector<double>& due, std::size_t connections, LoadClock& clock,
-                                         const LoadTarget& target, std::stop_token stop = {});
+                                         const LoadTarget& target, std::stop_token stop = {}, const OnRecord& on_record = {});
 
 // Closed loop: `clients` ask one request after the other, n in all. A request is due when it begins.
 std::vector<RequestRecord> run_closed_loop(std::size_t n, std::size_t clients, LoadClock& clock, const LoadTarget& target,
-                                           std::stop_token stop = {});
+                                           std::stop_token stop = {}, const OnRecord& on_record = {});
 
 }  // namespace gritstone

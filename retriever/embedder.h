@@ -13,6 +13,7 @@
 
 #include "base/kv_span.h"
 #include "base/matrix_view.h"
+#include "retriever/embed_options.h"
 
 namespace gritstone {
 
@@ -47,15 +48,20 @@ class Embedder {
 
   // Columns of every row; fixed for life. OLMoE-1B-7B: 2048 (its hidden size).
   virtual std::size_t dim() const noexcept = 0;
-  // Tokens of a text that count; the rest is cut and reported.
+  // Tokens of a text that count; the rest is cut and reported. The largest number where a service cuts by itself and does not say.
   virtual std::size_t max_tokens() const noexcept = 0;
+  // How texts are read, where the embedder is the model that also writes the answers, so that what it computes can be kept for them; null:
+  // it is another model.
+  virtual const EmbedOptions* model_options() const noexcept { return nullptr; }
 
   // Embeds request.texts into the rows of `out`, in order.
   //   out     [n, dim()] f32, caller-owned. Rows have L2 norm 1 +- 1e-5, so their inner product is the cosine.
-  //   result  tokens per text, how many were cut at max_tokens(), and, if request.keep_spans, the KV span of each text.
+  //   result  tokens per text, how many were cut at max_tokens(), and, if request.keep_spans, the KV span of each text (none where
+  //           model_options() is null).
   // A text without any token gets the embedding of its prefix. Cost: one forward pass per text, batched by the engine.
   // Source: GRIT (Muennighoff et al. 2024), section 2.
-  // Throws Error: kInvalidArgument if `out` is not [n, dim()] (nothing written); kCancelled; kDevice if the backend failed.
+  // Throws Error: kInvalidArgument if `out` is not [n, dim()] (nothing written); kCancelled; kDevice if the backend failed;
+  // kUnavailable if a service does not answer.
   virtual EmbedResult embed(const EmbedRequest& request, MatrixView<float> out) const = 0;
 };
 

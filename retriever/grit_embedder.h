@@ -28,6 +28,7 @@ class GritEmbedder final : public Embedder {
   // Also throws Error(kInvalidArgument) for keep_spans with a pooling that reads the text otherwise than generation does.
   EmbedResult embed(const EmbedRequest& request, MatrixView<float> out) const override;
 
+  const EmbedOptions* model_options() const noexcept override { return &options_; }
   const EmbedOptions& options() const noexcept { return options_; }
 
  private:

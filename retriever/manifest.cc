@@ -13,6 +13,7 @@ namespace {
 static_assert(std::endian::native == std::endian::little, "floats are stored as their little-endian bytes");
 
 constexpr std::int64_t kVersion = 1;
+constexpr std::int64_t kUrlVersion = 2;  // a build that does not know of embedders by URL must not take one for damaged
 constexpr std::string_view kNormalisation = "l2";
 
 std::string to_hex_floats(const std::vector<float>& values) {
@@ -108,6 +109,16 @@ EmbedderManifest read(const rapidjson::Value& object) {
   return m;
 }
 
+EmbedderManifest read_remote(const rapidjson::Value& object) {
+  EmbedderManifest m;
+  if (const std::string kind = required_string(object, "kind"); kind != "url") damaged("unknown kind \"" + kind + "\"");
+  m.remote = RemoteEmbedding{required_string(object, "url"), required_string(object, "model"), required_string(object, "query_prefix"),
+                             required_string(object, "document_prefix")};
+  m.model_name = m.remote->model;
+  m.dim = required_size(object, "dim");
+  return m;
+}
+
 std::string in_quotes(std::string_view text) { return "\"" + std::string(text) + "\""; }
 
 }  // namespace
@@ -124,6 +135,17 @@ std::string manifest_to_json(const EmbedderManifest& m) {
     w.Uint64(value);
   };
   w.StartObject();
+  if (m.remote) {
+    number("version", static_cast<std::size_t>(kUrlVersion));
+    text("kind", "url");
+    text("url", m.remote->url);
+    text("model", m.remote->model);
+    text("query_prefix", m.remote->query_prefix);
+    text("document_prefix", m.remote->document_prefix);
+    number("dim", m.dim);
+    w.EndObject();
+    return {buffer.GetString(), buffer.GetSize()};
+  }
   number("version", static_cast<std::size_t>(kVersion));
   text("model", m.model_name);
   text("model_sha256", m.model_hash);
@@ -170,7 +192,8 @@ std::optional<EmbedderManifest> manifest_from_json(std::string_view json) {
     if (!document.IsObject()) damaged("not an object");
     if (document.ObjectEmpty()) return std::nullopt;
     const auto version = json_integer(document, "version");
-    if (version != kVersion) damaged("version " + std::to_string(version.value_or(0)) + ", this build reads " + std::to_string(kVersion));
+    if (version == kUrlVersion) return read_remote(document);
+    if (version != kVersion) damaged("version " + std::to_string(version.value_or(0)) + ", this build reads 1 and 2");
     return read(document);
   } catch (const Error& error) {
     if (error.code() == ErrorCode::kDamagedData) throw;
@@ -182,6 +205,23 @@ std::string manifest_difference(const EmbedderManifest& stored, const EmbedderMa
   const auto differ = [](const std::string& what, const std::string& was, const std::string& is) {
     return what + " is " + was + ", this command uses " + is;
   };
+  if (stored.remote || current.remote) {
+    const auto source = [](const EmbedderManifest& m) {
+      return in_quotes(m.model_name) + (m.remote ? " at " + m.remote->url : " (SHA-256 " + m.model_hash.substr(0, 12) + ")");
+    };
+    if (!stored.remote || !current.remote) return differ("model", source(stored), source(current));
+    const RemoteEmbedding& a = *stored.remote;
+    const RemoteEmbedding& b = *current.remote;
+    if (a.model != b.model) return differ("model", source(stored), source(current));
+    // 0: the service was not asked yet.
+    if (stored.dim != current.dim && stored.dim != 0 && current.dim != 0) {
+      return differ("dimension", std::to_string(stored.dim), std::to_string(current.dim));
+    }
+    if (a.query_prefix != b.query_prefix) return differ("query prefix", in_quotes(a.query_prefix), in_quotes(b.query_prefix));
+    if (a.document_prefix != b.document_prefix)
+      return differ("document prefix", in_quotes(a.document_prefix), in_quotes(b.document_prefix));
+    return {};
+  }
   if (stored.model_hash != current.model_hash) {
     return differ("model", in_quotes(stored.model_name) + " (SHA-256 " + stored.model_hash.substr(0, 12) + ")",
                   in_quotes(current.model_name) + " (SHA-256 " + current.model_hash.substr(0, 12) + ")");

@@ -71,7 +71,9 @@ class WeightSweep::Impl {
     const CollectionInfo& info = snapshot_.info();
     const bool wants_dense = options_.mode != SearchMode::kBm25;
     if (options_.mode == SearchMode::kDense) {
-      if (embedder_ == nullptr) throw Error(ErrorCode::kInvalidArgument, "dense search needs a model");
+      if (embedder_ == nullptr && (info.embedded_chunks > 0 || info.chunks == 0)) {
+        throw Error(ErrorCode::kInvalidArgument, "dense search needs a model");
+      }
       if (info.embedded_chunks == 0 && info.chunks > 0) {
         throw Error(ErrorCode::kInvalidArgument,
                     "collection \"" + info.name + "\" has no vectors yet; embed it first: gritstone index PATH -c " + info.name);

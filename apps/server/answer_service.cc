@@ -104,7 +104,7 @@ AnswerResult AnswerService::run(const OpenCollection& open, AnswerCall& call, co
     const double left = std::max(1.0, *call.ttft_budget_ms - call.wait_ms);
     options.budget = StartBudget{left, &context_.start_costs(), quality_table_for(context_.store(), call.info, parts, options.layout)};
   }
-  if (open.embedder != nullptr) options.embedding = open.embedder->options();
+  if (open.embedder != nullptr && open.embedder->model_options() != nullptr) options.embedding = *open.embedder->model_options();
   if (context_.writable()) {
     options.on_embedded = [&call](ChunkId chunk, std::span<const float> row) { call.embedded[chunk].assign(row.begin(), row.end()); };
   }
@@ -178,7 +178,7 @@ void AnswerService::work(const std::stop_token& stop) {
 void AnswerService::check_certificate(const std::stop_token& stop) {
   Metrics& metrics = context_.metrics();
   if (metrics.slots_busy > 0 || metrics.queue_length > 0) return;
-  std::shared_ptr<const GritEmbedder> embedder;
+  std::shared_ptr<const Embedder> embedder;
   const auto open = [&](const CollectionInfo& info) -> const Embedder* {
     embedder = context_.open_collection(info.name).embedder;
     return embedder.get();

@@ -73,6 +73,8 @@ ApiError to_api_error(const std::exception& error) {
       return ApiError::unavailable("the request does not fit into the memory that the model has for states", 5);
     case ErrorCode::kStorage:
       return {507, "server_error", "the server's storage is full or fails; its log says more", {}, code};
+    case ErrorCode::kUnavailable:
+      return {502, "server_error", "the collection's embedder does not answer; the server's log says more", {}, code};
     case ErrorCode::kDamagedData:
       return {500, "server_error", "stored data is damaged; see gritstone collection verify", {}, code};
     case ErrorCode::kPartial:

@@ -59,7 +59,7 @@ std::vector<std::string> read_input(const RequestFields& fields, const Tokenizer
   return texts;
 }
 
-void refuse_long_texts(const RequestFields& fields, const std::vector<std::string>& texts, const GritEmbedder& embedder,
+void refuse_long_texts(const RequestFields& fields, const std::vector<std::string>& texts, const Embedder& embedder,
                        const Tokenizer& tokenizer) {
   for (std::size_t i = 0; i < texts.size(); ++i) {
     // A token is at least one byte, so that most texts need not be tokenised twice.
@@ -92,7 +92,7 @@ void embeddings(ServerContext& context, const std::shared_ptr<ModelEmbedder>& ow
   wanted.instruction = fields.string("instruction", 4096).value_or("");
   if (!wanted.instruction.empty() && !query) fields.fail("instruction", "belongs to \"input_type\": \"query\"");
 
-  std::shared_ptr<const GritEmbedder> embedder;
+  std::shared_ptr<const Embedder> embedder;
   if (collection.empty()) {
     embedder = own->get(parts);
   } else {

@@ -1,4 +1,5 @@
 // GET /health, /ready, /metrics: for load balancers and monitoring.
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <fstream>
@@ -41,6 +42,14 @@ std::uint64_t resident_bytes() {
   return resident * static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE));
 }
 
+// User and system time of all threads.
+double cpu_seconds() {
+  rusage used{};
+  if (::getrusage(RUSAGE_SELF, &used) != 0) return 0;
+  const auto seconds = [](const timeval& t) { return static_cast<double>(t.tv_sec) + 1e-6 * static_cast<double>(t.tv_usec); };
+  return seconds(used.ru_utime) + seconds(used.ru_stime);
+}
+
 void metric(std::string& out, const char* type, const std::string& name, const char* help, std::uint64_t value) {
   const std::string base = name.substr(0, name.find('{'));
   if (*help != '\0') out += "# HELP " + base + " " + help + "\n# TYPE " + base + " " + type + "\n";
@@ -57,6 +66,8 @@ void metrics(ServerContext& context, ReplyWriter& reply) {
   metric(extra, "gauge", "gritstone_cache_ram_spans", "Spans in memory", cache.ram_spans);
   metric(extra, "gauge", "gritstone_cache_disk_bytes", "Of spans on disk", context.store().span_stats().bytes);
   metric(extra, "gauge", "process_resident_memory_bytes", "Memory this process holds", resident_bytes());
+  extra += "# HELP process_cpu_seconds_total CPU time this process used\n# TYPE process_cpu_seconds_total counter\n";
+  extra += "process_cpu_seconds_total " + std::to_string(cpu_seconds()) + "\n";
   metric(extra, "gauge", "gritstone_model_ready", "1 once the model is loaded", context.state() == State::kReady ? 1 : 0);
   reply.send(200, "text/plain; version=0.0.4; charset=utf-8", context.metrics().text(extra));
 }

@@ -44,8 +44,7 @@ struct Scored {
   std::size_t tokens = 0;
 };
 
-Scored by_cosine(const GritEmbedder& embedder, const std::string& query, const std::vector<std::string>& documents,
-                 const Request& request) {
+Scored by_cosine(const Embedder& embedder, const std::string& query, const std::vector<std::string>& documents, const Request& request) {
   const std::size_t dim = embedder.dim();
   std::vector<float> rows((documents.size() + 1) * dim);
   EmbedRequest wanted;
@@ -97,7 +96,7 @@ void rerank(ServerContext& context, const std::shared_ptr<ModelEmbedder>& own, c
   const auto start = std::chrono::steady_clock::now();
   Scored scored;
   if (method == "cosine") {
-    const std::shared_ptr<const GritEmbedder> embedder =
+    const std::shared_ptr<const Embedder> embedder =
         collection.empty() ? own->get(parts) : context.open_collection(collection, "model").embedder;
     if (!embedder) fields.fail("model", "this collection has no vectors yet");
     scored = by_cosine(*embedder, query, documents, request);

@@ -15,14 +15,14 @@
 #include "index/store.h"
 #include "pipelines/model_parts.h"
 #include "pipelines/start_costs.h"
-#include "retriever/grit_embedder.h"
+#include "retriever/embedder.h"
 
 namespace gritstone {
 
 // One committed generation of a collection, with the embedder that made its vectors. Keep it for one request.
 struct OpenCollection {
   std::shared_ptr<const Snapshot> snapshot;
-  std::shared_ptr<const GritEmbedder> embedder;  // null: the collection has no vectors, search by words
+  std::shared_ptr<const Embedder> embedder;  // null: the collection has no vectors, search by words
 
   const CollectionInfo& info() const noexcept { return snapshot->info(); }
 };
@@ -83,7 +83,7 @@ class ServerContext {
   std::vector<std::function<void()>> stopping_hooks_;
   struct CachedEmbedder {
     std::string manifest;
-    std::shared_ptr<const GritEmbedder> embedder;
+    std::shared_ptr<const Embedder> embedder;
   };
   std::map<std::int64_t, CachedEmbedder> embedders_;  // by collection id
 };

@@ -10,7 +10,7 @@ namespace {
 
 constexpr ErrorCode kAll[] = {ErrorCode::kInvalidArgument, ErrorCode::kNotFound,     ErrorCode::kCancelled,   ErrorCode::kDeadline,
                               ErrorCode::kPartial,         ErrorCode::kLocked,       ErrorCode::kDamagedData, ErrorCode::kStorage,
-                              ErrorCode::kModelRejected,   ErrorCode::kMemoryBudget, ErrorCode::kDevice};
+                              ErrorCode::kModelRejected,   ErrorCode::kMemoryBudget, ErrorCode::kDevice,      ErrorCode::kUnavailable};
 
 TEST(Error, ExitCodesAreThoseTheCommandLinePromises) {
   EXPECT_EQ(exit_code(ErrorCode::kInvalidArgument), 1);
@@ -19,6 +19,7 @@ TEST(Error, ExitCodesAreThoseTheCommandLinePromises) {
   EXPECT_EQ(exit_code(ErrorCode::kLocked), 3);
   EXPECT_EQ(exit_code(ErrorCode::kDamagedData), 4);
   EXPECT_EQ(exit_code(ErrorCode::kStorage), 5);
+  EXPECT_EQ(exit_code(ErrorCode::kUnavailable), 5);
   EXPECT_EQ(exit_code(ErrorCode::kModelRejected), 6);
   EXPECT_EQ(exit_code(ErrorCode::kMemoryBudget), 7);
   for (const ErrorCode code : kAll) EXPECT_NE(exit_code(code), 0);

@@ -32,7 +32,7 @@ class OnDemand : public TinyCollection {
     options.max_new_tokens = 4;
     options.cache = cache_.get();
     options.reuse = parse_reuse("chunks");
-    options.embedding = embedder->options();
+    options.embedding = *embedder->model_options();
     rows_.clear();
     options.on_embedded = [this](ChunkId chunk, std::span<const float> row) { rows_[chunk].assign(row.begin(), row.end()); };
     return answer(*snapshot, embedder.get(), parts_, question, options);

@@ -5,9 +5,15 @@
 
 #include <algorithm>
 #include <cmath>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
 
+#include "base/json.h"
 #include "pipelines/latency_summary.h"
+#include "pipelines/request_records.h"
 #include "tests/base/expect_error.h"
+#include "tests/base/temp_directory.h"
 
 namespace gritstone {
 namespace {
@@ -54,6 +60,42 @@ TEST(OpenLoop, WaitsAreLindleys) {
   EXPECT_NEAR(s.good_share, static_cast<double>(good) / static_cast<double>(n), 1e-12);
   EXPECT_GT(good, 0u);
   EXPECT_LT(good, n);
+}
+
+// A system that stands still for a minute, whatever is sent to it: what clumps behind the stall waits for what is left of it.
+TEST(OpenLoop, AnOutageIsFeltByEverybodyWhoCameMeanwhile) {
+  const std::size_t n = 400;
+  const double from = 100, until = 160, serve = 0.2;
+  const std::vector<double> due = arrival_times(n, {.rate = 2, .burstiness = 0.3, .seed = 11});
+  VirtualClock clock;
+  std::vector<double> service(n);
+  std::vector<std::size_t> told;
+  const auto records = run_open_loop(
+      due, 1, clock,
+      [&](std::size_t i, LoadClock& c) {
+        const double begun = c.now();
+        clock.advance(begun >= from && begun < until ? until - begun + serve : serve);
+        service[i] = c.now() - begun;
+        RequestOutcome outcome;
+        outcome.ok = true;
+        return outcome;
+      },
+      {}, [&](const RequestRecord& record) { told.push_back(record.index); });
+  ASSERT_EQ(records.size(), n);
+  double wait = 0;
+  std::size_t delayed = 0;
+  for (std::size_t i = 0; i < n; ++i) {
+    if (i > 0) wait = std::max(0.0, wait + service[i - 1] - (due[i] - due[i - 1]));
+    ASSERT_NEAR(records[i].begun - records[i].due, wait, 1e-9 * (1 + due[i])) << i;
+    if (due[i] >= from && due[i] < until) {
+      ++delayed;
+      EXPECT_GE(records[i].ended - records[i].due, until - due[i]) << "nobody who came during the outage was left out";
+    }
+  }
+  EXPECT_GT(delayed, 60u) << "the load did not slow down with the system";
+  std::vector<std::size_t> all(n);
+  for (std::size_t i = 0; i < n; ++i) all[i] = i;
+  EXPECT_EQ(told, all) << "every record is handed out as it completes";
 }
 
 TEST(ClosedLoop, WaitsForNobody) {
@@ -128,6 +170,64 @@ TEST(LatencyDistribution, IsNumpys) {
   EXPECT_FALSE(few.percentiles[2].upper);
   EXPECT_EQ(distribution_of(std::vector<double>(kP99Samples, 1.0)).percentiles.size(), 4u);
   EXPECT_EQ(distribution_of({}).n, 0u);
+}
+
+// Made by tests/reference/make_percentile_golden.py.
+TEST(LatencyDistribution, IsNumpysOnEverySample) {
+  std::ifstream file(std::string(GRITSTONE_SOURCE_DIR) + "/tests/golden/latency/percentiles.jsonl");
+  std::size_t samples = 0;
+  for (std::string line; std::getline(file, line); ++samples) {
+    const rapidjson::Document golden = parse_json(line, "golden");
+    std::vector<double> values;
+    for (const auto& value : golden["values"].GetArray()) values.push_back(value.GetDouble());
+    const Distribution d = distribution_of(values);
+    EXPECT_NEAR(d.mean, golden["mean"].GetDouble(), 1e-9 * (1 + d.mean));
+    EXPECT_NEAR(d.deviation, golden["deviation"].GetDouble(), 1e-9 * (1 + d.deviation));
+    ASSERT_EQ(d.percentiles.size(), golden["percentiles"].MemberCount()) << "of " << values.size();
+    std::size_t i = 0;
+    for (const auto& [share, value] : golden["percentiles"].GetObject()) {
+      EXPECT_EQ(std::to_string(d.percentiles[i].share).substr(0, share.GetStringLength()), share.GetString());
+      EXPECT_NEAR(d.percentiles[i].value, value.GetDouble(), 1e-9 * (1 + value.GetDouble())) << "of " << values.size();
+      ++i;
+    }
+  }
+  EXPECT_EQ(samples, 8u);
+}
+
+TEST(RequestRecords, AreALineEachAsTheyComplete) {
+  const TempDirectory directory;
+  const std::filesystem::path path = directory / "requests.jsonl";
+  std::ofstream(path) << "old\n";
+  RequestRecordFile file(path);
+  RequestRecord record;
+  record.index = 3;
+  record.due = 0.5;
+  record.begun = 0.75;
+  record.first_token = 1.25;
+  record.ended = 2;
+  record.tokens = 9;
+  record.ok = true;
+  record.stages = {{"decode_ms", 12.5}};
+  file.write(record);
+  const auto text = [&] {
+    std::ifstream in(path);
+    return std::string(std::istreambuf_iterator<char>(in), {});
+  };
+  const std::string first =
+      "{\"index\":3,\"due\":0.5,\"begun\":0.75,\"first_token\":1.25,\"ended\":2.0,\"tokens\":9,\"ok\":true,\"error\":\"\","
+      "\"stages\":{\"decode_ms\":12.5}}\n";
+  EXPECT_EQ(text(), first) << "on disk before the run ends";
+  record = {};
+  record.error = "said \"no\"";
+  file.write(record);
+  file.finish();
+  EXPECT_EQ(text(), first +
+                        "{\"index\":0,\"due\":0.0,\"begun\":0.0,\"first_token\":null,\"ended\":0.0,\"tokens\":0,\"ok\":false,"
+                        "\"error\":\"said \\\"no\\\"\",\"stages\":{}}\n");
+  EXPECT_GS_ERROR(RequestRecordFile(directory / "none" / "x"), ErrorCode::kStorage, "cannot be written");
+  RequestRecordFile full("/dev/full");
+  full.write(record);
+  EXPECT_GS_ERROR(full.finish(), ErrorCode::kStorage, "/dev/full could not be written");
 }
 
 TEST(Slo, IsReadOrRefused) {

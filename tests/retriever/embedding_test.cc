@@ -255,6 +255,20 @@ TEST(Manifest, NamesTheDifferenceAndTheWayOut) {
 
 TEST(Manifest, DamageIsReported) {
   const std::string good = manifest_to_json(example_manifest());
+  EmbedderManifest remote;
+  remote.remote = RemoteEmbedding{"http://localhost:1/v1", "mini", "q: ", ""};
+  remote.model_name = "mini";
+  remote.dim = 384;
+  const std::string by_url = manifest_to_json(remote);
+  const auto read = manifest_from_json(by_url);
+  ASSERT_TRUE(read);
+  EXPECT_EQ(read->remote, remote.remote);
+  EXPECT_EQ(read->dim, 384u);
+  EXPECT_TRUE(read->tuned());
+  EXPECT_FALSE(read->wants_statistics);
+  std::string kind = by_url;
+  kind.replace(kind.find("\"url\""), 5, "\"ftp\"");
+  EXPECT_GS_ERROR(manifest_from_json(kind), ErrorCode::kDamagedData, "unknown kind \"ftp\"");
   EXPECT_GS_ERROR(manifest_from_json("[1]"), ErrorCode::kDamagedData, "not an object");
   EXPECT_GS_ERROR(manifest_from_json(good.substr(0, 40)), ErrorCode::kDamagedData, "embedder manifest");
   std::string newer = good;

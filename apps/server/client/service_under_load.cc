@@ -1,0 +1,223 @@
+#include "apps/server/client/service_under_load.h"
+
+#include <algorithm>
+#include <cstdlib>
+#include <set>
+
+#include "apps/json_output.h"
+#include "base/error.h"
+#include "base/json.h"
+
+namespace gritstone {
+namespace {
+
+constexpr std::chrono::seconds kCheckSilence{10};
+
+// Object member `key`, or null.
+const rapidjson::Value* find_object(const rapidjson::Value& object, const char* key) {
+  const auto member = object.FindMember(key);
+  return member != object.MemberEnd() && member->value.IsObject() ? &member->value : nullptr;
+}
+
+// What a stream said so far.
+class AnswerReader {
+ public:
+  // offset: what is added to the seconds of the steady clock to have those of the run's clock.
+  AnswerReader(ServiceOptions::Api api, std::string url, RequestOutcome& outcome, double offset)
+      : api_(api), url_(std::move(url)), outcome_(outcome), offset_(offset) {}
+
+  void event(const StreamEvent& event) {
+    if (event.data == "[DONE]") {
+      done_ = true;
+      return;
+    }
+    rapidjson::Document document;
+    try {
+      document = parse_json(event.data, "event");
+    } catch (const Error& error) {
+      fail(std::string("an event is no JSON: ") + error.what());
+    }
+    if (!document.IsObject()) fail("an event is no object");
+    if (const rapidjson::Value* error = find_object(document, "error"))
+      fail(json_string(*error, "message").value_or("an error without message"));
+    const double came = std::chrono::duration<double>(event.came.time_since_epoch()).count() + offset_;
+    api_ == ServiceOptions::Api::kAnswer ? answer_event(event.name, document, came) : chat_event(document, came);
+  }
+
+  void finish() {
+    if (!done_) fail("the answer ended half-way");
+    // Services that count nothing send a token a piece, more or less.
+    if (!counted_) outcome_.tokens = outcome_.pieces.size();
+    if (outcome_.tokens > 0 && !outcome_.pieces.empty()) outcome_.first_token = outcome_.pieces.front();
+    outcome_.ok = true;
+  }
+
+ private:
+  void answer_event(const std::string& name, const rapidjson::Value& data, double came) {
+    if (name == "delta") outcome_.pieces.push_back(came);
+    if (name == "answer") read_figures(data);
+  }
+
+  void chat_event(const rapidjson::Value& data, double came) {
+    const auto choices = data.FindMember("choices");
+    if (choices != data.MemberEnd() && choices->value.IsArray() && !choices->value.Empty() && choices->value[0].IsObject()) {
+      const rapidjson::Value* delta = find_object(choices->value[0], "delta");
+      if (delta != nullptr && !json_string(*delta, "content").value_or("").empty()) outcome_.pieces.push_back(came);
+    }
+    read_figures(data);
+    if (const rapidjson::Value* own = find_object(data, "gritstone")) read_figures(*own);
+  }
+
+  // "usage" and "timings".
+  void read_figures(const rapidjson::Value& data) {
+    if (const rapidjson::Value* usage = find_object(data, "usage")) {
+      if (const auto tokens = json_integer(*usage, "completion_tokens"); tokens && *tokens >= 0) {
+        outcome_.tokens = static_cast<std::size_t>(*tokens);
+        counted_ = true;
+      }
+    }
+    if (const auto wait = json_number(data, "wait_ms"); wait && *wait > 0) outcome_.stages["line_ms"] = *wait;
+    const rapidjson::Value* timings = find_object(data, "timings");
+    if (timings == nullptr) return;
+    // Sums of others, and what is measured here.
+    static const std::set<std::string_view> kNoStages{"ttft_ms", "tpot_ms", "retrieve_ms", "total_ms"};
+    for (const auto& [name, value] : timings->GetObject()) {
+      const std::string_view key(name.GetString(), name.GetStringLength());
+      if (key.ends_with("_ms") && !kNoStages.contains(key) && value.IsNumber() && value.GetDouble() > 0) {
+        outcome_.stages[std::string(key == "wait_ms" ? "line_ms" : key)] = value.GetDouble();
+      }
+    }
+  }
+
+  [[noreturn]] void fail(const std::string& what) const { throw Error(ErrorCode::kUnavailable, url_ + ": " + what); }
+
+  const ServiceOptions::Api api_;
+  const std::string url_;
+  RequestOutcome& outcome_;
+  const double offset_;
+  bool done_ = false;
+  bool counted_ = false;
+};
+
+class Service final : public ServiceUnderLoad {
+ public:
+  Service(const ServiceOptions& options, const HttpClientOptions& client)
+      : options_(options), client_(parse_url(options.url), client), checks_(parse_url(options.url), check_options(client)) {
+    if (options.questions.empty()) throw Error(ErrorCode::kInvalidArgument, "there are no questions");
+    if (options.api == ServiceOptions::Api::kChat && options.model.empty()) {
+      throw Error(ErrorCode::kInvalidArgument, "--api chat needs --request-model NAME: which model the service is to answer with");
+    }
+    target_ = options.api == ServiceOptions::Api::kAnswer ? "/v1/answer" : "/v1/chat/completions";
+    // A base that ends in /v1, as OpenAI's clients want it, is meant the same way.
+    if (client_.base().path.ends_with("/v1")) target_ = target_.substr(3);
+    for (const std::string& question : options.questions) bodies_.push_back(body(question));
+  }
+
+  void check() override {
+    const bool answers = options_.api == ServiceOptions::Api::kAnswer && client_.base().path.empty();
+    // Public and private: whether the model is loaded, and whether the key is right. Not every service lists its models.
+    const HttpReply ready = get(answers ? "/ready" : models_path());
+    if (answers || ready.status == 401 || ready.status == 403 || ready.status >= 500)
+      require_ok(client_.base().text(answers ? "/ready" : models_path()), ready);
+    if (!answers) return;
+    const HttpReply models = get(models_path());
+    if (models.status == 401 || models.status == 403) require_ok(client_.base().text(models_path()), models);
+  }
+
+  RequestOutcome ask(std::size_t index, LoadClock& clock) override {
+    RequestOutcome outcome;
+    try {
+      const double now = std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+      const std::string url = client_.base().text(target_);
+      AnswerReader reader(options_.api, url, outcome, clock.now() - now);
+      HttpCall call;
+      call.method = "POST";
+      call.target = target_;
+      call.body = bodies_[index % bodies_.size()];
+      call.stop = options_.stop;
+      bool any = false;
+      call.on_event = [&](StreamEvent&& event) {
+        any = true;
+        reader.event(event);
+      };
+      const HttpReply reply = client_.call(call);
+      require_ok(url, reply);
+      if (!any) throw Error(ErrorCode::kUnavailable, url + ": a stream of events was expected, " + reply.content_type + " came");
+      reader.finish();
+    } catch (const std::exception& error) {
+      outcome.ok = false;
+      outcome.error = error.what();
+    }
+    return outcome;
+  }
+
+  ServiceUsage usage() override {
+    ServiceUsage usage;
+    try {
+      const HttpReply reply = get("/metrics");
+      if (!reply.ok()) return usage;
+      usage.cpu_seconds = figure(reply.body, "process_cpu_seconds_total");
+      usage.resident_bytes = figure(reply.body, "process_resident_memory_bytes");
+    } catch (const Error&) {
+      // A service without figures, or one that is gone: the requests say so themselves.
+    }
+    return usage;
+  }
+
+ private:
+  static HttpClientOptions check_options(HttpClientOptions options) {
+    options.silence_limit = kCheckSilence;
+    return options;
+  }
+
+  std::string models_path() const { return client_.base().path.ends_with("/v1") ? "/models" : "/v1/models"; }
+
+  HttpReply get(const std::string& target) {
+    HttpCall call;
+    call.target = target;
+    call.stop = options_.stop;
+    return checks_.call(call);
+  }
+
+  std::string body(const std::string& question) const {
+    JsonOutput json;
+    json.begin_object().field("stream", true).field("max_tokens", options_.max_tokens);
+    if (options_.api == ServiceOptions::Api::kChat) {
+      json.field("model", options_.model).field("temperature", 0).begin_object("stream_options").field("include_usage", true).end_object();
+      json.begin_array("messages").begin_object().field("role", "user").field("content", question).end_object().end_array();
+      return json.end_object().text();
+    }
+    json.field("collection", options_.collection).field("question", question).field("top_k", options_.passages);
+    json.field("abstain", options_.abstain);
+    for (const auto& [key, value] :
+         {std::pair{"mode", &options_.mode}, {"layout", &options_.layout}, {"filters", &options_.filter}, {"reuse", &options_.reuse}}) {
+      if (!value->empty()) json.field(key, *value);
+    }
+    return json.end_object().text();
+  }
+
+  // The value of "name VALUE" on a line of its own, in Prometheus' text format.
+  static std::optional<double> figure(const std::string& text, const std::string& name) {
+    const std::string wanted = "\n" + name + " ";
+    const std::size_t at = ("\n" + text).find(wanted);
+    if (at == std::string::npos) return std::nullopt;
+    const char* begin = text.c_str() + at + wanted.size() - 1;
+    char* end = nullptr;
+    const double value = std::strtod(begin, &end);
+    return end == begin ? std::nullopt : std::optional(value);
+  }
+
+  const ServiceOptions options_;
+  HttpClient client_;
+  HttpClient checks_;  // short questions about the service, which must not wait for ten minutes
+  std::string target_;
+  std::vector<std::string> bodies_;
+};
+
+}  // namespace
+
+std::unique_ptr<ServiceUnderLoad> make_service_under_load(const ServiceOptions& options, const HttpClientOptions& client) {
+  return std::make_unique<Service>(options, client);
+}
+
+}  // namespace gritstone
