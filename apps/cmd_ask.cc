@@ -4,6 +4,7 @@
 #include <memory>
 
 #include "apps/answer_output.h"
+#include "apps/budget_options.h"
 #include "apps/commands.h"
 #include "apps/reuse_options.h"
 #include "apps/sampling_options.h"
@@ -39,17 +40,6 @@ void keep_vectors(CliSession& session, Store& store, const CollectionInfo& colle
     if (error.code() == ErrorCode::kLocked) return;
     session.warn(std::string("vectors were not kept: ") + error.what());
   }
-}
-
-// The quality table that fits: the collection's own, where it was measured with this model and layout.
-StartBudget start_budget(CliSession& session, double ms, const Store& store, const CollectionInfo& collection, const ModelParts& parts,
-                         StartCosts& costs, PromptLayout layout) {
-  if (!costs.measured()) {
-    session.note("Measuring how fast this machine is with this model; it is done once");
-    costs.measure(parts.engine(), session.stop());
-    costs.save();
-  }
-  return {ms, &costs, quality_table_for(store, collection, parts, layout)};
 }
 
 int run(CliSession& session, const Options& options) {

@@ -5,6 +5,7 @@
 #include <memory>
 #include <set>
 
+#include "apps/budget_options.h"
 #include "apps/commands.h"
 #include "apps/json_output.h"
 #include "apps/reuse_options.h"
@@ -14,6 +15,7 @@
 #include "base/error.h"
 #include "pipelines/embedder_setup.h"
 #include "pipelines/eval_qa.h"
+#include "pipelines/qa_quality.h"
 
 namespace gritstone {
 namespace {
@@ -24,7 +26,9 @@ struct Options {
   std::size_t limit = 0;
   std::vector<std::string> modes{"fused"}, baselines;
   std::vector<std::string> reuse{"none"}, span_types{"int8"}, layouts{"docs-first"};
-  std::vector<std::size_t> ks{5};
+  std::vector<std::size_t> ks{5}, passage_tokens{0};
+  std::vector<double> ttft_budgets;
+  bool save_quality = false;
   std::size_t tokens = 64;
   bool kl = false;
   bool no_abstain = false;
@@ -47,6 +51,10 @@ void summary_json(JsonOutput& json, const QaSummary& s) {
   json.field("reference_right", s.reference_right).field("stayed_right", s.stayed_right);
   json.field("stayed_right_lower", s.stayed_right_lower).field("kl_tokens", s.kl_tokens).field("kl_mean", s.kl_mean);
   json.field("kl_p99", s.kl_p99).field("top1_agreement", s.top1_agreement);
+  if (s.budgeted > 0) {
+    json.begin_object("budget").field("answers", s.budgeted).field("fitted", s.fitted).field("kept", s.kept);
+    json.field("within_1.15", s.nearly_kept).end_object();
+  }
   json.begin_object("stages_mean_ms");
   for (const auto& [stage, ms] : s.stages_mean) json.field(stage.substr(0, stage.size() - 3), ms);
   json.end_object().end_object();
@@ -63,6 +71,10 @@ void print_table(const std::vector<QaSummary>& summaries) {
                      s.contained, s.hit_rate, s.ttft_ms_median, s.total_ms_median, 100 * s.reused_share));
     if (s.compared > 0) {
       print_out(format("  %zu of %zu, at least %.1f %%", s.stayed_right, s.reference_right, 100 * s.stayed_right_lower));
+    }
+    if (s.budgeted > 0) {
+      print_out(format("  budget kept by %zu (%zu within 1.15 times) of %zu in whose reach it was, of %zu", s.kept, s.nearly_kept, s.fitted,
+                       s.budgeted));
     }
     print_out("\n");
   }
@@ -120,8 +132,17 @@ void warn_of_failures(CliSession& session, const std::vector<QaRow>& rows) {
     session.warn(format("%zu x %s (first: %s)", seen.first, message.c_str(), seen.second.c_str()));
 }
 
+// What this run says about ways of asking the collection, for answering within a budget.
+void save_quality(CliSession& session, Store& store, const ModelParts& parts, const std::vector<QaConfig>& grid,
+                  const std::vector<QaRow>& rows, const std::string& questions) {
+  const QualityTable table = quality_table_from(summarise(rows, grid), grid, questions);
+  if (table.entries.empty()) throw Error(ErrorCode::kInvalidArgument, "--save-quality: no config of the collection itself was measured");
+  store.begin_write()->put_quality_table(session.options.collection, parts.hash(), quality_table_to_json(table));
+  session.note(format("%zu ways of asking are kept for --ttft-budget", table.entries.size()));
+}
+
 int run(CliSession& session, const Options& options) {
-  Store& store = session.store(Store::Mode::kRead);
+  Store& store = session.store(options.save_quality ? Store::Mode::kReadWrite : Store::Mode::kRead);
   EvalQaOptions eval;
   eval.questions = read_questions(options.questions);
   if (options.limit > 0 && eval.questions.size() > options.limit) eval.questions.resize(options.limit);
@@ -142,7 +163,7 @@ int run(CliSession& session, const Options& options) {
     sources.push_back({source.label, source.snapshot.get(), source.embedder.get(), weight});
     for (const SearchMode mode : source.modes) retrievals.push_back({source.label, mode});
   }
-  eval.grid = qa_grid(policies, types, options.ks, layouts, retrievals);
+  eval.grid = qa_grid({policies, types, options.ks, layouts, retrievals, options.passage_tokens, options.ttft_budgets});
   eval.kl = options.kl;
   eval.run = options.run;
   eval.search = search_text(options.search);
@@ -157,13 +178,19 @@ int run(CliSession& session, const Options& options) {
   eval.answer.cancel = session.stop();
   eval.on_progress = [&session](std::size_t done, std::size_t total) { session.progress().update("ask", done, total, "questions"); };
   // Kept in memory alone: measuring leaves no trace in the store.
-  SpanCache cache(store, {options.ram_mb << 20, 0, {}, true});
-  eval.answer.cache = &cache;
+  const std::uint64_t share = (options.ram_mb << 20) / eval.grid.size();
+  eval.new_cache = [&store, share] { return std::make_unique<SpanCache>(store, SpanCacheOptions{share, 0, {}, false}); };
+  std::optional<StartCosts> costs;
+  if (!options.ttft_budgets.empty()) costs.emplace(measurements_file(parts, "start"));
+  eval.start_budget = [&](const CollectionInfo& info, PromptLayout layout) {
+    return start_budget(session, 0, store, info, parts, *costs, layout);
+  };
   const std::vector<QaRow> rows = eval_qa(sources, parts, eval);
   session.progress().clear();
   warn_of_failures(session, rows);
   const bool failed = std::ranges::any_of(rows, [](const QaRow& row) { return !row.error.empty(); });
   const int status = failed ? exit_code(ErrorCode::kPartial) : 0;
+  if (options.save_quality) save_quality(session, store, parts, eval.grid, rows, options.questions);
   std::set<std::string> kinds;
   for (const QaQuestion& question : eval.questions) {
     if (!question.kind.empty()) kinds.insert(question.kind);
@@ -209,6 +236,17 @@ void add_eval_qa_command(CLI::App& eval, CliSession& session, CommandTable& tabl
       ->delimiter(',')
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
+  command
+      ->add_option("--passage-tokens", options->passage_tokens, "Of every passage at most so many tokens, with commas; 0: whole passages")
+      ->delimiter(',')
+      ->capture_default_str();
+  command
+      ->add_option("--ttft-budget", options->ttft_budgets,
+                   "Milliseconds to the first token, with commas: asked beside the others, as ask --ttft-budget would")
+      ->delimiter(',')
+      ->check(CLI::PositiveNumber);
+  command->add_flag("--save-quality", options->save_quality,
+                    "Keeps the F1 of every way of asking in the collection: what --ttft-budget chooses by");
   command->add_option("--layout", options->layouts, "Prompt orders, with commas: docs-first,query-first")
       ->delimiter(',')
       ->check(CLI::IsMember({"docs-first", "query-first"}))
@@ -216,7 +254,8 @@ void add_eval_qa_command(CLI::App& eval, CliSession& session, CommandTable& tabl
   command->add_option("-n,--tokens", options->tokens, "Longest answer")->capture_default_str()->check(CLI::PositiveNumber);
   command->add_flag("--kl", options->kl, "Also scores the reference answers under every policy, token by token");
   command->add_flag("--no-abstain", options->no_abstain, "Lets the model answer even if no passage seems to hold the answer");
-  command->add_option("--cache-ram", options->ram_mb, "MiB of memory for kept states")->capture_default_str();
+  command->add_option("--cache-ram", options->ram_mb, "MiB of memory for kept states, shared out evenly: each way of asking has its own")
+      ->capture_default_str();
   add_search_flags(*command, options->search, "Not used here: see --passages");
   command->remove_option(command->get_option("-k"));
   command->remove_option(command->get_option("--mode"));

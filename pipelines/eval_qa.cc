@@ -1,6 +1,7 @@
 #include "pipelines/eval_qa.h"
 
 #include <algorithm>
+#include <cstdio>
 #include <map>
 #include <memory>
 #include <set>
@@ -84,6 +85,13 @@ QaRow row_of(const QaQuestion& question, const QaConfig& config, const AnswerRes
   for (const AnswerPassage& p : result.passages) {
     row.passages.push_back({p.path, p.start, p.end, p.score, first_characters(sanitize_utf8(p.text), kKeptCharacters)});
   }
+  if (result.budget) {
+    row.budget_ms = result.budget->budget_ms;
+    row.budget_fits = result.budget->fits;
+    row.expected_ms = result.budget->expected_ms;
+    row.cautious_ms = result.budget->cautious_ms;
+    row.chosen = quality_entry_name(result.budget->chosen);
+  }
   for (const Citation& c : result.citations) row.cited.push_back({c.n, c.path, c.start, c.end});
   const std::vector<TokenId> ids = result.trace ? result.trace->ids : std::vector<TokenId>{};
   row.fingerprint = to_hex(xxh128({reinterpret_cast<const std::uint8_t*>(ids.data()), ids.size() * sizeof(TokenId)}));
@@ -126,6 +134,7 @@ class Asker {
         throw Error(ErrorCode::kInvalidArgument, "no collection is given for \"" + config.retrieval.source + "\"");
       }
       sources_.push_back(&*source);
+      caches_.push_back(options.new_cache ? options.new_cache() : nullptr);
     }
   }
 
@@ -174,7 +183,13 @@ class Asker {
     ask.reuse = config.reuse;
     ask.span_type = config.span_type;
     ask.layout = config.layout;
+    ask.passage_tokens = config.passage_tokens;
     ask.keep_trace = true;
+    if (caches_[c] != nullptr) ask.cache = caches_[c].get();
+    if (config.ttft_budget > 0) {
+      ask.budget = options_.start_budget(sources_[c]->snapshot->info(), config.layout);
+      ask.budget->ms = config.ttft_budget;
+    }
     return ask;
   }
 
@@ -199,7 +214,8 @@ class Asker {
     row.same_top = agreement.same_top;
   }
 
-  std::vector<const QaSource*> sources_;  // of every config
+  std::vector<const QaSource*> sources_;            // of every config
+  std::vector<std::unique_ptr<SpanCache>> caches_;  // likewise; null: the options'
   const ModelParts& model_;
   const EvalQaOptions& options_;
 };
@@ -214,25 +230,38 @@ std::string QaRetrieval::name() const {
 std::string QaConfig::name() const {
   std::string name = retrieval.name();
   if (!name.empty()) name += "+";
-  name += reuse_name(reuse);
-  if (reuse.kind != ReuseKind::kNone && reuse.kind != ReuseKind::kExact) name += "/" + std::string(kv_type_name(span_type));
-  return name + "/k" + std::to_string(k) + "/" + std::string(layout_name(layout));
+  if (ttft_budget > 0) {
+    char budget[32];
+    std::snprintf(budget, sizeof budget, "ttft=%g", ttft_budget);
+    name += budget;
+  } else {
+    name += reuse_name(reuse);
+    if (reuse.approximate()) name += "/" + std::string(kv_type_name(span_type));
+  }
+  name += "/k" + std::to_string(k);
+  if (passage_tokens > 0) name.append("p").append(std::to_string(passage_tokens));
+  return name.append("/").append(layout_name(layout));
 }
 
-std::vector<QaConfig> qa_grid(const std::vector<ReusePolicy>& reuse, const std::vector<KvType>& types, const std::vector<std::size_t>& ks,
-                              const std::vector<PromptLayout>& layouts, const std::vector<QaRetrieval>& retrievals) {
+std::vector<QaConfig> qa_grid(const QaGridOptions& options) {
   std::vector<QaConfig> grid;
   std::set<std::string> names;
-  for (const QaRetrieval& retrieval : retrievals) {
-    for (const ReusePolicy& policy : reuse) {
-      for (const KvType type : types) {
-        for (const std::size_t k : ks) {
-          for (const PromptLayout layout : layouts) {
-            const QaConfig config{policy, type, k, layout, retrieval};
-            if (names.insert(config.name()).second) grid.push_back(config);
+  const auto add = [&](const QaConfig& config) {
+    if (names.insert(config.name()).second) grid.push_back(config);
+  };
+  for (const QaRetrieval& retrieval : options.retrievals) {
+    for (const ReusePolicy& policy : options.reuse) {
+      for (const KvType type : options.types) {
+        for (const std::size_t k : options.ks) {
+          for (const std::size_t tokens : options.passage_tokens) {
+            for (const PromptLayout layout : options.layouts) add({policy, type, k, layout, retrieval, tokens, 0});
           }
         }
       }
+    }
+    for (const double budget : options.ttft_budgets) {
+      const std::size_t k = *std::ranges::max_element(options.ks);
+      for (const PromptLayout layout : options.layouts) add({parse_reuse("auto"), options.types[0], k, layout, retrieval, 0, budget});
     }
   }
   return grid;

@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <functional>
 #include <map>
+#include <memory>
 #include <optional>
 #include <span>
 #include <string>
@@ -41,13 +42,28 @@ struct QaConfig {
   std::size_t k = 5;
   PromptLayout layout = PromptLayout::kDocsFirst;
   QaRetrieval retrieval;
+  std::size_t passage_tokens = 0;  // as AnswerOptions
+  // Milliseconds to the first token; 0: none. With it `reuse` is what it may choose from, and k the most passages.
+  double ttft_budget = 0;
 
-  std::string name() const;  // "chunks/int8/k5/docs-first"; "none/k5/docs-first"; "bm25+none/k5/docs-first"
+  // "chunks/int8/k5/docs-first"; "none/k5/docs-first"; "bm25+none/k5p64/docs-first"; "ttft=1000/k5/docs-first"
+  std::string name() const;
+};
+
+// Values of every dimension.
+struct QaGridOptions {
+  std::vector<ReusePolicy> reuse;
+  std::vector<KvType> types{KvType::kInt8};
+  std::vector<std::size_t> ks{5};
+  std::vector<PromptLayout> layouts{PromptLayout::kDocsFirst};
+  std::vector<QaRetrieval> retrievals{QaRetrieval{}};
+  std::vector<std::size_t> passage_tokens{0};
+  // Each beside the combinations, once per retrieval and layout, with reuse auto, the first type and the largest k.
+  std::vector<double> ttft_budgets;
 };
 
 // All combinations, each once, retrieval varying slowest, then `reuse`.
-std::vector<QaConfig> qa_grid(const std::vector<ReusePolicy>& reuse, const std::vector<KvType>& types, const std::vector<std::size_t>& ks,
-                              const std::vector<PromptLayout>& layouts, const std::vector<QaRetrieval>& retrievals = {QaRetrieval{}});
+std::vector<QaConfig> qa_grid(const QaGridOptions& options);
 
 // A passage that was put before the model, or shown as nearest.
 struct QaPassage {
@@ -85,6 +101,11 @@ struct QaRow {
   std::vector<QaPassage> passages;       // numbered from 1
   std::vector<QaCitation> cited;
   std::string fingerprint;  // of the token ids written: equal for equal answers
+  // Of a config with a budget for the first token (BudgetReport).
+  double budget_ms = 0;  // 0: without, or no way of asking was known
+  bool budget_fits = false;
+  double expected_ms = 0, cautious_ms = 0;
+  std::string chosen;  // quality_entry_name()
   // Beside the grid's reference (reference_of()), where that was asked for.
   std::vector<float> kl;     // nats, per token of the reference answer
   std::size_t same_top = 0;  // of kl.size()
@@ -96,6 +117,10 @@ struct EvalQaOptions {
   // Search, length, sampling, abstention and cache; what the grid says replaces mode, k, reuse, span type and layout, the source its
   // weight.
   AnswerOptions answer;
+  // A span cache for every config, so that none profits from what another has computed; empty: `answer.cache` for all.
+  std::function<std::unique_ptr<SpanCache>()> new_cache;
+  // For configs with a budget: costs and quality table, `ms` aside.
+  std::function<StartBudget(const CollectionInfo&, PromptLayout)> start_budget;
   bool kl = false;  // score every reference answer again under every config
   // JSON lines, appended as answers come; what it holds already is not asked again. Empty: nothing is kept.
   std::filesystem::path run;
@@ -125,6 +150,9 @@ struct QaSummary {
   double citation_precision = 0;  // citations that hold the gold answer, of all
   double citation_recall = 0;     // answerable questions with such a citation
   double ttft_ms_median = 0, total_ms_median = 0;
+  // Of a config with a budget, of the answers that were begun: those it said would be in time, and of these those that were within the
+  // budget, and within 1.15 times it.
+  std::size_t budgeted = 0, fitted = 0, kept = 0, nearly_kept = 0;
   double reused_share = 0;                    // of prompt tokens
   std::map<std::string, double> stages_mean;  // milliseconds a question; a stage that did not run counts 0
   // Beside the reference, the first none (else exact) config with the same retrieval, k and layout; of the questions both have.

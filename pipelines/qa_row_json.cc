@@ -134,6 +134,13 @@ std::string qa_row_to_json(const QaRow& row) {
     out.count("end", c.end);
     json.EndObject();
   });
+  if (row.budget_ms > 0) {
+    out.number("budget_ms", row.budget_ms);
+    out.truth("budget_fits", row.budget_fits);
+    out.number("expected_ms", row.expected_ms);
+    out.number("cautious_ms", row.cautious_ms);
+    out.text("chosen", row.chosen);
+  }
   out.text("fingerprint", row.fingerprint);
   out.list("kl", row.kl, [&](float kl) { json.Double(std::round(static_cast<double>(kl) * 1e6) / 1e6); });
   out.count("same_top", row.same_top);
@@ -185,6 +192,13 @@ QaRow qa_row_from_json(const rapidjson::Value& json, const std::string& where) {
     const RowReader c(value, where);
     row.cited.push_back({c.count("n"), c.text("path"), c.count("start"), c.count("end")});
   });
+  if (in.has("budget_ms")) {
+    row.budget_ms = in.number("budget_ms");
+    row.budget_fits = in.truth("budget_fits");
+    row.expected_ms = in.number("expected_ms");
+    row.cautious_ms = in.number("cautious_ms");
+    row.chosen = in.text("chosen");
+  }
   row.fingerprint = in.text("fingerprint");
   if (!in.has("kl")) in.fail("no \"kl\"");
   in.list("kl", [&](const rapidjson::Value& kl) {

@@ -30,6 +30,12 @@ QaSummary summarise_config(const std::string& config, const std::map<std::string
     reused += row->reused_tokens;
     if (row->completion_tokens > 0) ttft.push_back(row->ttft_ms);
     total.push_back(row->total_ms);
+    if (row->budget_ms > 0 && row->completion_tokens > 0) {
+      ++s.budgeted;
+      s.fitted += row->budget_fits ? 1 : 0;
+      s.kept += row->budget_fits && row->ttft_ms <= row->budget_ms ? 1 : 0;
+      s.nearly_kept += row->budget_fits && row->ttft_ms <= 1.15 * row->budget_ms ? 1 : 0;
+    }
     if (row->answerable) {
       ++s.answerable;
       em += row->exact_match;

@@ -8,6 +8,14 @@
 
 namespace gritstone {
 
+std::string quality_entry_name(const QualityEntry& entry) {
+  std::string name = reuse_name(entry.reuse);
+  if (entry.reuse.composes()) name += "/" + std::string(kv_type_name(entry.span_type));
+  name += ", " + std::to_string(entry.k) + (entry.k == 1 ? " passage" : " passages");
+  if (entry.passage_tokens > 0) name += " of at most " + std::to_string(entry.passage_tokens) + " tokens";
+  return name + ", " + std::string(search_mode_name(entry.mode));
+}
+
 QualityTable quality_table_for(const Store& store, const CollectionInfo& collection, const ModelParts& model, PromptLayout layout) {
   if (const auto body = store.quality_table(collection.id, model.hash())) {
     QualityTable own = quality_table_from_json(*body);

@@ -26,6 +26,8 @@ struct QualityEntry {
   std::size_t n = 0;  // of them
 };
 
+std::string quality_entry_name(const QualityEntry& entry);  // "chunks/int8, 3 passages of at most 128 tokens, bm25"
+
 struct QualityTable {
   bool own = false;    // measured on this collection, with this model; else borrowed from another one
   std::string source;  // for people: "206 questions of 2026-11-26"

@@ -37,12 +37,4 @@ void fit_retrieval(SearchOptions& search, const StartBudget& budget, std::size_t
   search.embed_on_demand = affordable;
 }
 
-std::string quality_entry_name(const QualityEntry& entry) {
-  std::string name = reuse_name(entry.reuse);
-  if (entry.reuse.composes()) name += "/" + std::string(kv_type_name(entry.span_type));
-  name += ", " + std::to_string(entry.k) + (entry.k == 1 ? " passage" : " passages");
-  if (entry.passage_tokens > 0) name += " of at most " + std::to_string(entry.passage_tokens) + " tokens";
-  return name + ", " + std::string(search_mode_name(entry.mode));
-}
-
 }  // namespace gritstone

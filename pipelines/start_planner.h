@@ -50,6 +50,4 @@ struct BudgetReport {
   bool kept = false;
 };
 
-std::string quality_entry_name(const QualityEntry& entry);  // "chunks/int8, 3 passages of at most 128 tokens, BM25"
-
 }  // namespace gritstone

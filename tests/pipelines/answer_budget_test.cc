@@ -82,7 +82,9 @@ TEST_F(Budget, TakesAsMuchAsFits) {
     EXPECT_EQ(a.budget->considered, 4u) << "more passages than asked for are no choice";
     EXPECT_TRUE(a.budget->kept);
     EXPECT_GT(a.budget->actual_ms, 0);
-    if (last > 0) EXPECT_LT(a.budget->chosen.f1, last);
+    if (last > 0) {
+      EXPECT_LT(a.budget->chosen.f1, last);
+    }
     last = a.budget->chosen.f1;
     passages.push_back(a.passages.size());
   }

@@ -5,6 +5,7 @@
 #include <fstream>
 
 #include "pipelines/qa_metrics.h"
+#include "pipelines/qa_quality.h"
 #include "pipelines/qa_run_file.h"
 #include "pipelines/statistics.h"
 #include "tests/base/expect_error.h"
@@ -27,7 +28,11 @@ class EvalQa : public TinyCollection {
     }
     std::vector<ReusePolicy> reuse;
     for (const std::string& policy : policies) reuse.push_back(parse_reuse(policy));
-    o.grid = qa_grid(reuse, {KvType::kInt8}, {2}, {PromptLayout::kDocsFirst}, {{"", SearchMode::kBm25}});
+    o.grid = qa_grid({.reuse = reuse,
+                      .types = {KvType::kInt8},
+                      .ks = {2},
+                      .layouts = {PromptLayout::kDocsFirst},
+                      .retrievals = {{"", SearchMode::kBm25}}});
     o.answer.max_new_tokens = 10;
     o.answer.abstain = false;
     o.answer.cache = cache_.get();
@@ -47,8 +52,10 @@ class EvalQa : public TinyCollection {
 };
 
 TEST_F(EvalQa, GridNamesEachConfigOnce) {
-  const auto grid = qa_grid({parse_reuse("none"), parse_reuse("exact"), parse_reuse("chunks")}, {KvType::kInt8, KvType::kInt4}, {1, 3},
-                            {PromptLayout::kDocsFirst});
+  const auto grid = qa_grid({.reuse = {parse_reuse("none"), parse_reuse("exact"), parse_reuse("chunks")},
+                             .types = {KvType::kInt8, KvType::kInt4},
+                             .ks = {1, 3},
+                             .layouts = {PromptLayout::kDocsFirst}});
   std::vector<std::string> names;
   for (const QaConfig& config : grid) names.push_back(config.name());
   EXPECT_EQ(names, (std::vector<std::string>{"none/k1/docs-first", "none/k3/docs-first", "exact/k1/docs-first", "exact/k3/docs-first",
@@ -118,8 +125,8 @@ TEST_F(EvalQa, GoesOnFromItsRunFile) {
 }
 
 TEST_F(EvalQa, SummaryCountsWhatStaysRight) {
-  const std::vector<QaConfig> grid =
-      qa_grid({parse_reuse("none"), parse_reuse("chunks")}, {KvType::kInt8}, {1}, {PromptLayout::kDocsFirst});
+  const std::vector<QaConfig> grid = qa_grid(
+      {.reuse = {parse_reuse("none"), parse_reuse("chunks")}, .types = {KvType::kInt8}, .ks = {1}, .layouts = {PromptLayout::kDocsFirst}});
   std::vector<QaRow> rows;
   for (int i = 0; i < 20; ++i) {
     QaRow row;
@@ -155,8 +162,11 @@ TEST_F(EvalQa, SummaryCountsWhatStaysRight) {
 
 TEST_F(EvalQa, BaselinesStandBesideWithReferencesOfTheirOwn) {
   EvalQaOptions o = options({"none", "chunks"});
-  o.grid = qa_grid({parse_reuse("none"), parse_reuse("chunks")}, {KvType::kInt8}, {2}, {PromptLayout::kDocsFirst},
-                   {{"", SearchMode::kBm25}, {"small", SearchMode::kBm25}});
+  o.grid = qa_grid({.reuse = {parse_reuse("none"), parse_reuse("chunks")},
+                    .types = {KvType::kInt8},
+                    .ks = {2},
+                    .layouts = {PromptLayout::kDocsFirst},
+                    .retrievals = {{"", SearchMode::kBm25}, {"small", SearchMode::kBm25}}});
   std::vector<std::string> names;
   for (const QaConfig& config : o.grid) names.push_back(config.name());
   EXPECT_EQ(names, (std::vector<std::string>{"bm25+none/k2/docs-first", "bm25+chunks/int8/k2/docs-first", "small:bm25+none/k2/docs-first",
@@ -204,6 +214,69 @@ TEST_F(EvalQa, BaselinesStandBesideWithReferencesOfTheirOwn) {
   EXPECT_GS_ERROR(eval_qa(std::vector<QaSource>{sources[0]}, parts_, o), ErrorCode::kInvalidArgument, "another evaluation");
 }
 
+TEST_F(EvalQa, BudgetsAreAskedBesideAndWhatTheyChoseIsKept) {
+  EvalQaOptions o = options({"none"});
+  o.grid = qa_grid({.reuse = {parse_reuse("none"), parse_reuse("chunks")},
+                    .ks = {1, 3},
+                    .retrievals = {{"", SearchMode::kBm25}},
+                    .passage_tokens = {0, 40},
+                    .ttft_budgets = {0.001, 60000}});
+  std::vector<std::string> names;
+  for (const QaConfig& config : o.grid) names.push_back(config.name());
+  ASSERT_EQ(names.size(), 10u);
+  EXPECT_EQ(names[1], "bm25+none/k1p40/docs-first");
+  EXPECT_EQ(names[8], "bm25+ttft=0.001/k3/docs-first");
+  EXPECT_EQ(names[9], "bm25+ttft=60000/k3/docs-first");
+  EXPECT_EQ(names[reference_of(o.grid, 9)], "bm25+none/k3/docs-first");
+  EXPECT_EQ(names[reference_of(o.grid, 5)], "bm25+none/k1p40/docs-first");
+
+  // What four ways were worth, by an earlier evaluation.
+  const std::vector<QaConfig> ways(o.grid.begin(), o.grid.begin() + 8);
+  std::vector<QaSummary> figures;
+  for (const QaConfig& way : ways) {
+    QaSummary s;
+    s.config = way.name();
+    s.answerable = 10;
+    s.f1 = 0.1 * static_cast<double>(way.k) + (way.passage_tokens == 0 ? 0.05 : 0) + (way.reuse.composes() ? -0.01 : 0);
+    figures.push_back(s);
+  }
+  const QualityTable table = quality_table_from(figures, ways, "a test");
+  ASSERT_EQ(table.entries.size(), 8u);
+  EXPECT_EQ(table.entries[0].reuse.kind, ReuseKind::kExact) << "none, and what gives the same answers";
+  EXPECT_TRUE(table.own);
+
+  StartCosts costs;
+  costs.measure(*engine_);
+  o.start_budget = [&](const CollectionInfo&, PromptLayout) { return StartBudget{0, &costs, table}; };
+  std::size_t caches = 0;
+  o.new_cache = [&] {
+    ++caches;
+    return std::make_unique<SpanCache>(*store_, SpanCacheOptions{std::uint64_t{1} << 24, 0, {}, false});
+  };
+  o.run = directory_ / "run.jsonl";
+  const std::vector<QaRow> rows = run(o);
+  EXPECT_EQ(caches, 10u);
+  const auto s = summarise(rows, o.grid);
+  EXPECT_EQ(s[0].budgeted, 0u);
+  EXPECT_EQ(s[8].budgeted, 6u);
+  EXPECT_EQ(s[8].fitted, 0u) << "a microsecond is in nobody's reach";
+  EXPECT_EQ(s[8].kept, 0u);
+  EXPECT_EQ(s[9].fitted, 6u);
+  EXPECT_EQ(s[9].kept, 6u);
+  EXPECT_EQ(s[9].nearly_kept, 6u);
+  const QaRun kept = read_qa_run(o.run);
+  const auto last = std::ranges::find(kept.rows, names[9], &QaRow::config);
+  ASSERT_NE(last, kept.rows.end());
+  EXPECT_EQ(last->budget_ms, 60000);
+  EXPECT_TRUE(last->budget_fits);
+  EXPECT_GE(last->cautious_ms, last->expected_ms);
+  EXPECT_EQ(last->chosen, "exact, 3 passages, bm25") << "the best of all";
+  EXPECT_EQ(last->passages.size(), 3u);
+  // The same prompt as without a budget, so the same answer.
+  const auto fixed = std::ranges::find(kept.rows, "bm25+none/k3/docs-first", &QaRow::config);
+  EXPECT_EQ(last->fingerprint, fixed->fingerprint);
+}
+
 // One question is too long for the context; the others are asked, and it is asked again by the next run.
 TEST_F(EvalQa, AQuestionThatFailsIsCountedApart) {
   EvalQaOptions o = options({"none", "exact"});
@@ -242,7 +315,7 @@ TEST_F(EvalQa, OldRunFilesAreGoneOnWithWhereTheyCanBe) {
   write("bm25");
   EXPECT_GS_ERROR(run(o), ErrorCode::kInvalidArgument, "modes in names");
   // Without an embedder, fused search finds by words.
-  o.grid = qa_grid({parse_reuse("none")}, {KvType::kInt8}, {2}, {PromptLayout::kDocsFirst});
+  o.grid = qa_grid({.reuse = {parse_reuse("none")}, .types = {KvType::kInt8}, .ks = {2}, .layouts = {PromptLayout::kDocsFirst}});
   EXPECT_GS_ERROR(run(o), ErrorCode::kInvalidArgument, "another evaluation");
   write("fused");
   EXPECT_EQ(run(o).size(), 6u);
