@@ -32,7 +32,7 @@ assert lines[0]["gritstone_qa_run"] == 3 and [s["label"] for s in lines[0]["sour
 assert "--baseline notes-small:fused" in dict(lines[0]["about"])["command"]
 assert len(lines) == 1 + 3 * 6
 for row in lines[1:]:
-    assert row["question"] and len(row["passages"]) == 2 and row["stages"]["decode_ms"] > 0, row
+    assert row["question"] and 1 <= len(row["passages"]) <= 2 and row["stages"]["decode_ms"] > 0, row
     assert all(p["path"].endswith(".md") and p["end"] > p["start"] and p["text"] for p in row["passages"])
 assert lines[1]["gold"] == ["16:30"]
 PY
@@ -62,7 +62,7 @@ python3 - <<'PY' || die "the report is not what it should be"
 import csv, html.parser, json
 page = open("report.html", encoding="utf-8").read()
 class Tags(html.parser.HTMLParser):
-    void = {"meta", "br", "line", "circle", "rect", "path"}
+    void = {"meta"}
     def __init__(self):
         super().__init__()
         self.open, self.seen, self.text = [], set(), ""
