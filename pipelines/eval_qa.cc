@@ -44,7 +44,7 @@ std::string first_characters(const std::string& text, std::size_t count) {
     const bool begins = (static_cast<unsigned char>(text[at]) & 0xC0) != 0x80;
     if (begins && count-- == 0) break;
   }
-  return text.substr(0, at);
+  return at == text.size() ? text : text.substr(0, at) + "\u2026";
 }
 
 QaRow named_row(const QaQuestion& question, const QaConfig& config) {

@@ -70,7 +70,7 @@ struct QaPassage {
   std::string path;
   std::size_t start = 0, end = 0;  // source bytes
   double score = 0;
-  std::string text;  // the first 300 characters
+  std::string text;  // the first 300 characters, "…" behind them if there are more
 };
 
 struct QaCitation {

@@ -40,6 +40,9 @@ ReportConfig config_of(const std::map<std::string, const QaRow*>& rows, QaSummar
   return c;
 }
 
+// Few, because every further one costs all of them power (Holm); EM and hit say little that these do not.
+constexpr const char* kCompared[] = {"f1", "contained", "abstained", "ttft_ms"};
+
 class Builder {
  public:
   Builder(const ReportInputs& inputs, const ReportOptions& options) : inputs_(inputs), options_(options) {
@@ -98,16 +101,19 @@ class Builder {
       const std::size_t against = comparator(c);
       report_.configs[c].compared_with = against;
       if (against == c) continue;
-      QuestionFigures a = figures.at(inputs_.configs[against]), b = figures.at(inputs_.configs[c]);
-      a.erase("total_ms");
-      std::vector<PairedComparison> compared;
-      try {
-        compared = compare_paired(a, b, {options_.resamples, options_.seed});
-      } catch (const Error&) {
-        // They share no question: of two run files over different sets.
-        report_.configs[c].compared_with = c;
+      const QuestionFigures &a = figures.at(inputs_.configs[against]), &b = figures.at(inputs_.configs[c]);
+      bool any = false;
+      for (const char* metric : kCompared) {
+        if (!a.contains(metric) || !b.contains(metric)) continue;
+        try {
+          const QuestionFigures one = {{metric, a.at(metric)}}, other = {{metric, b.at(metric)}};
+          report_.differences.push_back({c, against, compare_paired(one, other, {options_.resamples, options_.seed})[0]});
+          any = true;
+        } catch (const Error&) {
+          // They share no question, as two run files over different sets.
+        }
       }
-      for (PairedComparison& p : compared) report_.differences.push_back({c, against, std::move(p)});
+      if (!any) report_.configs[c].compared_with = c;
     }
     std::vector<PairedComparison*> family;
     for (ReportDifference& d : report_.differences) family.push_back(&d.figures);

@@ -12,6 +12,10 @@ namespace {
 
 constexpr std::size_t kColours = 8;
 
+bool is_ascii(const std::string& text) {
+  return std::ranges::all_of(text, [](char c) { return static_cast<unsigned char>(c) < 0x80; });
+}
+
 // The plotting area; labels stand outside of it.
 struct Frame {
   double left, top, right, bottom;
@@ -70,6 +74,13 @@ void time_axis(Markup& svg, const Frame& frame, const AxisScale& scale, const st
 
 // How many labels of a time fit.
 int time_ticks(const Frame& frame) { return std::max(2, static_cast<int>((frame.right - frame.left) / 62)); }
+
+// At most so many characters; the middle goes, because configs differ at both ends.
+std::string shortened(const std::string& text, std::size_t most) {
+  if (text.size() <= most || !is_ascii(text)) return text;
+  const std::size_t tail = (most - 1) / 2;
+  return text.substr(0, most - 1 - tail) + "\u2026" + text.substr(text.size() - tail);
+}
 
 class Path {
  public:
@@ -161,7 +172,8 @@ Markup waterfall_chart(const std::vector<WaterfallBar>& bars, int width) {
     svg << "<text class=\"name\" x=\"";
     svg.number(frame.left, 1) << "\" y=\"";
     svg.number(top + 14, 1) << "\">";
-    svg.text(bar.label + "   " + milliseconds(before) + " ms") << "</text>\n";
+    svg.text(shortened(bar.label, static_cast<std::size_t>((frame.right - frame.left) / 7) - 12) + "   " + milliseconds(before) + " ms")
+        << "</text>\n";
     before = 0;
     for (const auto& [stage, ms] : bar.stages) {
       if (ms <= 0) continue;

@@ -36,7 +36,7 @@ std::string best_sentence(const Report& report) {
   for (const ReportConfig& c : report.configs) ties += c.all.answerable > 0 && c.f1.upper >= best.f1.lower && &c != &best ? 1 : 0;
   std::string text = "Of " + plural(report.configs.size(), "config", "configs") + " asked " + asked + ", " + best.all.config +
                      " has the highest F1, " + figures;
-  if (ties > 0) text += "; the intervals of " + count_text(ties) + " of the others overlap with it";
+  if (ties > 0) text += "; " + plural(ties, "other config's interval overlaps", "other configs' intervals overlap") + " with it";
   return text + ".";
 }
 
@@ -110,7 +110,7 @@ std::vector<std::string> report_findings(const Report& report) {
   for (const ReportLatency& latency : report.latency) sentences.push_back(latency_sentence(latency));
   std::size_t failed = 0;
   for (const ReportConfig& c : report.configs) failed += c.all.failed;
-  if (failed > 0) sentences.push_back(plural(failed, "answer", "answers") + " failed and stand in no figure; see Failures.");
+  if (failed > 0) sentences.push_back("In no figure: " + plural(failed, "answer that failed", "answers that failed") + "; see Failures.");
   return sentences;
 }
 

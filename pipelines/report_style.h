@@ -115,6 +115,8 @@ code { font-size: 0.95em; }
   .narrow { display: block; }
   .narrow svg { width: 100%; }
   .findings { font-size: 15px; }
+  th, td { padding-right: 10px; }
+  tbody th { white-space: normal; overflow-wrap: anywhere; min-width: 34vw; font-size: 12px; }
   dl { grid-template-columns: 1fr; gap: 0; }
   dd { margin-bottom: 5px; }
 }

@@ -249,7 +249,8 @@ ReportTable difference_table(const Report& report) {
     const auto value = [time](double v) { return time ? milliseconds(v) : fixed(v, 3); };
     const std::string range = "[" + signed_fixed(c.lower, time ? 0 : 3) + ", " + signed_fixed(c.upper, time ? 0 : 3) + "]";
     const bool shown = c.p_holm < 0.05 && (c.lower > 0 || c.upper < 0);
-    const std::string verdict = !shown ? "" : (c.difference < 0) == time ? " better" : " worse";
+    const bool better = shown && (c.difference < 0) == time;
+    const std::string verdict = better ? " better" : shown ? " worse" : "";
     table.rows.push_back({d.config + 1,
                           report.configs[d.config].all.config,
                           {{report.configs[d.against].all.config, "", false},
@@ -258,7 +259,7 @@ ReportTable difference_table(const Report& report) {
                            {value(c.mean_a), "", false},
                            {value(c.mean_b), "", false},
                            {signed_fixed(c.difference, time ? 0 : 3), range, false},
-                           {fixed(c.p_holm, 4) + verdict, "", shown},
+                           {fixed(c.p_holm, 4) + verdict, "", better},
                            {value(c.detectable), "", false}}});
   }
   return table;

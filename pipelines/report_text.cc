@@ -29,7 +29,8 @@ std::string fixed(double value, int digits) {
 std::string signed_fixed(double value, int digits) {
   std::string text = grouped(fixed(value, digits));
   if (text.find_first_of("123456789") == std::string::npos) return text;
-  return text[0] == '-' ? "\u2212" + text.substr(1) : "+" + text;
+  std::string sign = text[0] == '-' ? "\u2212" : "+";
+  return sign.append(text, text[0] == '-' ? 1 : 0);
 }
 
 std::string milliseconds(double ms) {
@@ -43,7 +44,8 @@ std::string percent(double share, int digits) { return fixed(100 * share, digits
 
 std::string range_text(std::optional<double> lower, std::optional<double> upper, int digits) {
   const auto end = [digits](const std::optional<double>& bound) { return bound ? grouped(fixed(*bound, digits)) : std::string("?"); };
-  return "[" + end(lower) + ", " + end(upper) + "]";
+  std::string text = "[";
+  return text.append(end(lower)).append(", ").append(end(upper)).append("]");
 }
 
 std::string plural(std::size_t count, std::string_view one, std::string_view many) {

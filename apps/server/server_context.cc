@@ -11,7 +11,7 @@ ServerContext::ServerContext(ServerOptions options, Store& store, Store::Mode mo
     : options_(std::move(options)),
       store_(store),
       mode_(mode),
-      spans_(store, SpanCacheOptions{options_.cache_ram_bytes, mode == Store::Mode::kReadWrite ? options_.cache_disk_bytes : 0}),
+      spans_(store, SpanCacheOptions{options_.cache_ram_bytes, mode == Store::Mode::kReadWrite ? options_.cache_disk_bytes : 0, {}, true}),
       started_unix_(std::chrono::duration_cast<std::chrono::seconds>(std::chrono::system_clock::now().time_since_epoch()).count()) {}
 
 void ServerContext::set_model(const ModelParts& parts, const std::string& name, const std::filesystem::path& start_file) {

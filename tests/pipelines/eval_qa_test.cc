@@ -280,7 +280,7 @@ TEST_F(EvalQa, BudgetsAreAskedBesideAndWhatTheyChoseIsKept) {
 // One question is too long for the context; the others are asked, and it is asked again by the next run.
 TEST_F(EvalQa, AQuestionThatFailsIsCountedApart) {
   EvalQaOptions o = options({"none", "exact"});
-  o.questions[1].question = std::string(5000, 'x');
+  o.questions[1].question = "What does Passage 1 say? " + std::string(5000, 'x');
   o.run = directory_ / "run.jsonl";
   const std::vector<QaRow> rows = run(o);
   ASSERT_EQ(rows.size(), 12u);

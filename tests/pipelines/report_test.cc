@@ -68,7 +68,6 @@ TEST(ReportOfFixture, ComparesPoliciesWithTheirReferenceAndBaselinesWithTheFirst
   EXPECT_EQ(ttft->figures.n, 12u) << "a failed answer has no pair";
   EXPECT_NEAR(ttft->figures.difference, -600, 1e-6);
   for (const ReportDifference& d : report.differences) {
-    EXPECT_NE(d.figures.metric, "total_ms");
     EXPECT_GE(d.figures.p_holm, d.figures.p);
   }
   // One family over both configs: the smallest p-value of all is multiplied by their number.
@@ -114,7 +113,7 @@ TEST(ReportOfFixture, PageEscapesWhatFilesSayAndLoadsNothing) {
   EXPECT_EQ(html.find("<model>"), std::string::npos);
   EXPECT_EQ(html.find("<peer>"), std::string::npos);
   EXPECT_EQ(html.find("<of 2048"), std::string::npos);
-  EXPECT_GE(count(html, "&lt;script&gt;alert(1)&lt;/script&gt; &amp; &quot;quotes&quot; &#39;n&#39; =1+1"), 2u) << "worst and flipped";
+  EXPECT_EQ(count(html, "&lt;script&gt;alert(1)&lt;/script&gt; &amp; &quot;quotes&quot; &#39;n&#39; =1+1"), 1u);
   EXPECT_NE(html.find("&lt;img src=x onerror=alert(1)&gt;.md"), std::string::npos);
   EXPECT_NE(html.find("default-src 'none'; style-src 'sha256-"), std::string::npos);
   EXPECT_EQ(html.find("http"), html.find("http-equiv")) << "the only mention of http";
