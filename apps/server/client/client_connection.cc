@@ -6,6 +6,7 @@
 #include <boost/asio/buffer.hpp>
 #include <boost/asio/connect.hpp>
 #include <boost/asio/post.hpp>
+#include <boost/asio/ssl/error.hpp>
 #include <boost/asio/write.hpp>
 #include <cstdio>
 
@@ -91,7 +92,8 @@ void ClientConnection::connect(Milliseconds limit, const std::stop_token& stop) 
   const bool name = url_.host.find_first_not_of("0123456789.") != std::string::npos && url_.host.find(':') == std::string::npos;
   ::X509_VERIFY_PARAM* expected = ::SSL_get0_param(tls_->native_handle());
   if (name) {
-    ::SSL_set_tlsext_host_name(tls_->native_handle(), url_.host.c_str());  // knows no addresses (RFC 6066, section 3)
+    // No addresses (RFC 6066, section 3). What SSL_set_tlsext_host_name() is without its cast.
+    ::SSL_ctrl(tls_->native_handle(), SSL_CTRL_SET_TLSEXT_HOSTNAME, TLSEXT_NAMETYPE_host_name, const_cast<char*>(url_.host.c_str()));
     ::X509_VERIFY_PARAM_set_hostflags(expected, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
     ::X509_VERIFY_PARAM_set1_host(expected, url_.host.c_str(), 0);
   } else {

@@ -106,7 +106,8 @@ class HttpExchange {
     HttpReply reply;
     const auto& message = parser_->get();
     reply.status = message.result_int();
-    reply.content_type = std::string(message[http::field::content_type]);
+    const auto type = message[http::field::content_type];
+    reply.content_type.assign(type.data(), type.size());
     const auto retry = message[http::field::retry_after];
     reply.retry_after = seconds_of({retry.data(), retry.size()});
     reply.body = std::move(parser_->get().body());
@@ -208,10 +209,11 @@ HttpReply HttpClient::call(const HttpCall& call) {
 std::string refusal_text(const std::string& url, const HttpReply& reply) {
   std::string text = url + ": status " + std::to_string(reply.status);
   std::string message = error_message(reply.body);
-  if (message.empty()) message = reply.body.substr(0, reply.body.find_first_of("\r\n")).substr(0, 200);
+  const bool explained = !message.empty();
+  if (!explained) message = reply.body.substr(0, reply.body.find_first_of("\r\n")).substr(0, 200);
   if (reply.status / 100 == 3) message = "moved elsewhere; use the new address";
   if (!message.empty()) text += ": " + printable(message);
-  if (reply.status == 404) text += " (is the path right? OpenAI's ends in /v1)";
+  if (reply.status == 404 && !explained) text += " (is the path right? OpenAI's ends in /v1)";
   return text;
 }
 

@@ -102,26 +102,21 @@ class AnswerReader {
 class Service final : public ServiceUnderLoad {
  public:
   Service(const ServiceOptions& options, const HttpClientOptions& client)
-      : options_(options), client_(parse_url(options.url), client), checks_(parse_url(options.url), check_options(client)) {
+      : options_(options), client_(base_of(options.url), client), checks_(base_of(options.url), check_options(client)) {
     if (options.questions.empty()) throw Error(ErrorCode::kInvalidArgument, "there are no questions");
     if (options.api == ServiceOptions::Api::kChat && options.model.empty()) {
       throw Error(ErrorCode::kInvalidArgument, "--api chat needs --request-model NAME: which model the service is to answer with");
     }
     target_ = options.api == ServiceOptions::Api::kAnswer ? "/v1/answer" : "/v1/chat/completions";
-    // A base that ends in /v1, as OpenAI's clients want it, is meant the same way.
-    if (client_.base().path.ends_with("/v1")) target_ = target_.substr(3);
     for (const std::string& question : options.questions) bodies_.push_back(body(question));
   }
 
   void check() override {
-    const bool answers = options_.api == ServiceOptions::Api::kAnswer && client_.base().path.empty();
-    // Public and private: whether the model is loaded, and whether the key is right. Not every service lists its models.
-    const HttpReply ready = get(answers ? "/ready" : models_path());
-    if (answers || ready.status == 401 || ready.status == 403 || ready.status >= 500)
-      require_ok(client_.base().text(answers ? "/ready" : models_path()), ready);
-    if (!answers) return;
-    const HttpReply models = get(models_path());
-    if (models.status == 401 || models.status == 403) require_ok(client_.base().text(models_path()), models);
+    // Whether it is there and its model loaded, which needs no key.
+    if (options_.api == ServiceOptions::Api::kAnswer) require_ok(client_.base().text("/ready"), get("/ready"));
+    // Whether the key is right. Not every service lists its models, and nothing else of it matters.
+    const HttpReply models = get("/v1/models");
+    if (models.status == 401 || models.status == 403 || models.status >= 500) require_ok(client_.base().text("/v1/models"), models);
   }
 
   RequestOutcome ask(std::size_t index, LoadClock& clock) override {
@@ -170,7 +165,12 @@ class Service final : public ServiceUnderLoad {
     return options;
   }
 
-  std::string models_path() const { return client_.base().path.ends_with("/v1") ? "/models" : "/v1/models"; }
+  // As OpenAI's clients want it, with /v1, or without.
+  static HttpUrl base_of(const std::string& text) {
+    HttpUrl url = parse_url(text);
+    if (url.path.ends_with("/v1")) url.path.resize(url.path.size() - 3);
+    return url;
+  }
 
   HttpReply get(const std::string& target) {
     HttpCall call;
