@@ -79,7 +79,8 @@ std::string header_of(const Snapshot& snapshot, const ModelParts& model, const E
   json.Key("generation");
   json.Uint64(snapshot.generation());
   json.Key("mode");
-  const std::string mode(search_mode_name(options.answer.search.mode));
+  std::string mode(search_mode_name(options.answer.search.mode));
+  if (options.answer.search.rerank > 0) mode += "+rerank" + std::to_string(options.answer.search.rerank);
   json.String(mode);
   json.Key("tokens");
   json.Uint64(options.answer.max_new_tokens);
