@@ -117,8 +117,9 @@ std::vector<OpenSource> open_sources(CliSession& session, const Options& options
 }
 
 std::string search_text(const SearchFlags& flags) {
-  return format("%s, %zu a document%s%s", flags.fusion.c_str(), flags.per_document, flags.duplicates ? ", with duplicates" : "",
-                flags.filter.empty() ? "" : (", " + flags.filter).c_str());
+  const std::string rerank = flags.rerank == 0 ? "" : format(", rerank %zu at %g", flags.rerank, flags.rerank_weight);
+  return format("%s, %zu a document%s%s%s", flags.fusion.c_str(), flags.per_document, flags.duplicates ? ", with duplicates" : "",
+                rerank.c_str(), flags.filter.empty() ? "" : (", " + flags.filter).c_str());
 }
 
 void warn_of_failures(CliSession& session, const std::vector<QaRow>& rows) {

@@ -98,8 +98,10 @@ QaRow row_of(const QaQuestion& question, const QaConfig& config, const AnswerRes
   return row;
 }
 
-// Errors of the machine or of the user's wish to stop would meet every other question too.
-bool ends_run(ErrorCode code) { return code == ErrorCode::kCancelled || code == ErrorCode::kDevice || code == ErrorCode::kStorage; }
+// Errors of the machine, of a service or of the user's wish to stop would meet every other question too.
+bool ends_run(ErrorCode code) {
+  return code == ErrorCode::kCancelled || code == ErrorCode::kDevice || code == ErrorCode::kStorage || code == ErrorCode::kUnavailable;
+}
 
 QaRunHeader header_of(std::span<const QaSource> sources, const ModelParts& model, const EvalQaOptions& options) {
   QaRunHeader header;

@@ -84,9 +84,15 @@ TEST_F(Reranking, SearchPutsTheLikeliestFirstAndLeavesTheRestBehind) {
     const SearchHit& hit = reranked.hits[i];
     EXPECT_EQ(hit.rank, i + 1);
     EXPECT_EQ(hit.likelihood.has_value(), i < 5);
-    if (i > 0) EXPECT_LE(hit.score, reranked.hits[i - 1].score);
-    if (i > 0 && i < 5) EXPECT_LE(*hit.likelihood, *reranked.hits[i - 1].likelihood);
-    if (i >= 5) EXPECT_EQ(hit.chunk.id, plain.hits[i].chunk.id);
+    if (i > 0) {
+      EXPECT_LE(hit.score, reranked.hits[i - 1].score);
+    }
+    if (i > 0 && i < 5) {
+      EXPECT_LE(*hit.likelihood, *reranked.hits[i - 1].likelihood);
+    }
+    if (i >= 5) {
+      EXPECT_EQ(hit.chunk.id, plain.hits[i].chunk.id);
+    }
   }
   options.rerank_weight = 0;
   options.k = 3;
