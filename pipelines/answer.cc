@@ -84,7 +84,7 @@ class Answerer {
     if (options_.on_retrieved) options_.on_retrieved(found);
     hits_ = std::move(found.hits);
     t.retrieve_ms = milliseconds_since(start);
-    if (options_.budget) options_.budget->costs->saw_search(mode_, (t.retrieve_ms - t.embed_ms) / 1e3);
+    if (options_.budget) options_.budget->costs->saw_search(mode_, (t.retrieve_ms - t.embed_ms - t.rerank_ms) / 1e3);
   }
 
   void limit_search(SearchOptions& search_options) const {

@@ -23,18 +23,27 @@ StartChoice choose_start(std::span<const StartOption> options, double seconds) n
 
 void fit_retrieval(SearchOptions& search, const StartBudget& budget, std::size_t query_tokens, std::size_t chunk_tokens,
                    bool has_all_vectors) {
-  if (search.mode == SearchMode::kBm25) return;
   const StartCosts& costs = *budget.costs;
   const double share = budget.ms / 1e3 / 3 / costs.cautious();
-  const double left = share - costs.search_seconds(search.mode) - costs.pass_seconds(query_tokens);
-  if (left < 0 && search.mode == SearchMode::kFused) {
-    search.mode = SearchMode::kBm25;
-    return;
+  double left = share - costs.search_seconds(search.mode);
+  // Passes over so many passages, at most `wanted`, that fit into what is left; takes their time from it.
+  const auto affordable = [&](std::size_t wanted, std::size_t tokens) {
+    std::size_t n = 0;
+    while (n < wanted && costs.pass_seconds((n + 1) * tokens) <= left) ++n;
+    left -= costs.pass_seconds(n * tokens);
+    return n;
+  };
+  if (search.mode != SearchMode::kBm25) {
+    if (left < costs.pass_seconds(query_tokens) && search.mode == SearchMode::kFused) {
+      search.mode = SearchMode::kBm25;
+      left = share - costs.search_seconds(SearchMode::kBm25);
+    } else {
+      left -= costs.pass_seconds(query_tokens);
+      if (!has_all_vectors) search.embed_on_demand = affordable(search.embed_on_demand, chunk_tokens);
+    }
   }
-  if (has_all_vectors) return;
-  std::size_t affordable = 0;
-  while (affordable < search.embed_on_demand && costs.pass_seconds((affordable + 1) * chunk_tokens) <= left) ++affordable;
-  search.embed_on_demand = affordable;
+  // As if no passage's states were cached.
+  search.rerank = affordable(search.rerank, chunk_tokens + query_tokens);
 }
 
 }  // namespace gritstone

@@ -30,7 +30,7 @@ struct StartChoice {
 StartChoice choose_start(std::span<const StartOption> options, double seconds) noexcept;
 
 // What retrieval may do within the budget: it leaves two thirds to the answer, or a question would be found everything and told nothing.
-// Lowers embed_on_demand (and turns to BM25 if not even the question can be embedded in time).
+// Lowers embed_on_demand and the depth of reranking, and turns to BM25 if not even the question can be embedded in time.
 //   query_tokens  of the question with its embedding prefix   chunk_tokens  of a passage, on average
 void fit_retrieval(SearchOptions& search, const StartBudget& budget, std::size_t query_tokens, std::size_t chunk_tokens,
                    bool has_all_vectors);

@@ -157,6 +157,7 @@ TEST_F(Budget, RetrievalLeavesTimeForTheAnswer) {
     SearchOptions search;
     search.mode = mode;
     search.embed_on_demand = 12;
+    search.rerank = 20;
     fit_retrieval(search, StartBudget{ms, &costs, {}}, 20, 100, has_all);
     return search;
   };
@@ -165,6 +166,11 @@ TEST_F(Budget, RetrievalLeavesTimeForTheAnswer) {
   EXPECT_EQ(fitted(15'000, SearchMode::kFused, false).embed_on_demand, 3u);
   EXPECT_EQ(fitted(15'000, SearchMode::kFused, true).embed_on_demand, 12u) << "nothing is to be embedded";
   EXPECT_EQ(fitted(1'000, SearchMode::kFused, false).mode, SearchMode::kBm25);
+  // Reranking reads a passage and the question for 1.2 seconds; what embedding took is gone.
+  EXPECT_EQ(fitted(60'000, SearchMode::kFused, true).rerank, 13u);
+  EXPECT_EQ(fitted(15'000, SearchMode::kFused, true).rerank, 3u);
+  EXPECT_EQ(fitted(15'000, SearchMode::kFused, false).rerank, 0u);
+  EXPECT_EQ(fitted(15'000, SearchMode::kBm25, true).rerank, 3u);
   EXPECT_EQ(fitted(1'000, SearchMode::kDense, true).mode, SearchMode::kDense) << "asked for by name";
 }
 
