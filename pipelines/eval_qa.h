@@ -59,7 +59,7 @@ struct QaGridOptions {
   std::vector<QaRetrieval> retrievals{QaRetrieval{}};
   std::vector<std::size_t> passage_tokens{0};
   // Each beside the combinations, once per retrieval and layout, with reuse auto, the first type and the largest k.
-  std::vector<double> ttft_budgets;
+  std::vector<double> ttft_budgets{};
 };
 
 // All combinations, each once, retrieval varying slowest, then `reuse`.

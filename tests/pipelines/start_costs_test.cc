@@ -4,6 +4,7 @@
 #include <fstream>
 
 #include "base/checked_file.h"
+#include "pipelines/prompt_composer.h"
 #include "pipelines/prompt_work.h"
 #include "tests/pipelines/tiny_collection.h"
 

@@ -228,12 +228,12 @@ TEST_F(ByUrl, WhatIsUnreachableLeavesTextAndTheNextRunGoesOn) {
 
   FakeEmbedder moved;  // another port: it is the same service elsewhere
   moved.fail = [](std::size_t number) { return number == 2 ? ScriptedService::answer(500, "{}") : std::string(); };
-  IngestOptions options = index_options();
-  options.embed = moved.overrides();
-  EXPECT_GS_ERROR(ingest(*files.store, ByteCounter(), &no_model, options), ErrorCode::kUnavailable, "status 500");
-  options.embed = {};
+  IngestOptions elsewhere = index_options();
+  elsewhere.embed = moved.overrides();
+  EXPECT_GS_ERROR(ingest(*files.store, ByteCounter(), &no_model, elsewhere), ErrorCode::kUnavailable, "status 500");
+  elsewhere.embed = {};
   EXPECT_EQ(manifest_from_json(info().manifest)->remote->url, moved.service.url("/v1")) << "where it is now is remembered";
-  const IngestResult rest = ingest(*files.store, ByteCounter(), &no_model, options);
+  const IngestResult rest = ingest(*files.store, ByteCounter(), &no_model, elsewhere);
   EXPECT_EQ(rest.pending, 0u);
   EXPECT_EQ(info().embedded_chunks, info().chunks);
 }
@@ -251,9 +251,9 @@ TEST_F(ByUrl, VectorsThatCameBeforeAFailureAreKept) {
 TEST_F(ByUrl, RefusesAnotherModelPrefixOrDimension) {
   index();
   const auto refused = [&](const std::function<void(EmbedOverrides&)>& change, const char* part) {
-    IngestOptions options = index_options();
-    change(options.embed);
-    EXPECT_GS_ERROR(ingest(*files.store, ByteCounter(), &no_model, options), ErrorCode::kInvalidArgument, part);
+    IngestOptions changed = index_options();
+    change(changed.embed);
+    EXPECT_GS_ERROR(ingest(*files.store, ByteCounter(), &no_model, changed), ErrorCode::kInvalidArgument, part);
   };
   refused([](EmbedOverrides& o) { o.remote->model = "other"; }, "model is \"letters\" at http://127.0.0.1");
   refused([](EmbedOverrides& o) { o.remote->query_prefix = "query: "; }, "query prefix is \"q: \", this command uses \"query: \"");
