@@ -161,7 +161,7 @@ class Builder {
     }
     std::ranges::stable_sort(worst, {}, [](const QaRow* row) { return row->f1; });
     if (worst.size() > options_.questions) worst.resize(options_.questions);
-    for (const QaRow* row : worst) report_.worst.push_back(question_of(*row, "F1 " + fixed(row->f1, 2)));
+    for (const QaRow* row : worst) report_.worst.push_back(question_of(*row, std::string("F1 ") + fixed(row->f1, 2)));
     if (!report_.fast) return;
     const std::string& fast = inputs_.configs[*report_.fast];
     const std::string& reference = inputs_.configs[report_.configs[*report_.fast].compared_with];

@@ -97,17 +97,17 @@ void markdown_table(std::string& out, const ReportTable& table) {
   out += "\n**";
   out += markdown_text(table.title);
   out += "**\n\n|";
-  for (const std::string& column : table.columns) out += " " + markdown_text(column) + " |";
+  for (const std::string& column : table.columns) out.append(" ").append(markdown_text(column)).append(" |");
   out += "\n|";
   for (std::size_t i = 0; i < table.columns.size(); ++i) out += i == 0 ? " --- |" : " ---: |";
   out += '\n';
   for (const ReportRow& row : table.rows) {
-    out += "| " + markdown_text(row.name) + " |";
+    out.append("| ").append(markdown_text(row.name)).append(" |");
     for (const ReportCell& cell : row.cells) {
       std::string text = markdown_text(cell.text);
-      if (cell.best) text = "**" + text + "**";
-      if (!cell.range.empty()) text += " " + markdown_text(cell.range);
-      out += " " + text + " |";
+      if (cell.best) text = std::string("**").append(text).append("**");
+      if (!cell.range.empty()) text.append(" ").append(markdown_text(cell.range));
+      out.append(" ").append(text).append(" |");
     }
     out += '\n';
   }

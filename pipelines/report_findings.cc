@@ -34,9 +34,10 @@ std::string best_sentence(const Report& report) {
   // Overlap says little about pairs, so this claims no more than what it shows.
   std::size_t ties = 0;
   for (const ReportConfig& c : report.configs) ties += c.all.answerable > 0 && c.f1.upper >= best.f1.lower && &c != &best ? 1 : 0;
-  std::string text = "Of " + plural(report.configs.size(), "config", "configs") + " asked " + asked + ", " + best.all.config +
+  std::string text = std::string("Of ") + plural(report.configs.size(), "config", "configs") + " asked " + asked + ", " + best.all.config +
                      " has the highest F1, " + figures;
-  if (ties > 0) text += "; " + plural(ties, "other config's interval overlaps", "other configs' intervals overlap") + " with it";
+  if (ties > 0)
+    text += std::string("; ") + plural(ties, "other config's interval overlaps", "other configs' intervals overlap") + " with it";
   return text + ".";
 }
 
@@ -104,13 +105,15 @@ std::vector<std::string> report_findings(const Report& report) {
   const auto ndcg = [](const ReportRetrieval& r) { return r.metrics.contains("ndcg@10") ? r.metrics.at("ndcg@10") : -1; };
   if (const auto best = std::ranges::max_element(report.retrieval, {}, ndcg); best != report.retrieval.end() && ndcg(*best) >= 0) {
     std::string text = best->label + " has nDCG@10 " + fixed(ndcg(*best), 4) + " over " + plural(best->queries, "query", "queries");
-    if (report.retrieval.size() > 1) text = "Of " + plural(report.retrieval.size(), "ranking", "rankings") + ", " + text + ", the highest";
+    if (report.retrieval.size() > 1)
+      text = std::string("Of ") + plural(report.retrieval.size(), "ranking", "rankings") + ", " + text + ", the highest";
     sentences.push_back(text + ".");
   }
   for (const ReportLatency& latency : report.latency) sentences.push_back(latency_sentence(latency));
   std::size_t failed = 0;
   for (const ReportConfig& c : report.configs) failed += c.all.failed;
-  if (failed > 0) sentences.push_back("In no figure: " + plural(failed, "answer that failed", "answers that failed") + "; see Failures.");
+  if (failed > 0)
+    sentences.push_back(std::string("In no figure: ") + plural(failed, "answer that failed", "answers that failed") + "; see Failures.");
   return sentences;
 }
 

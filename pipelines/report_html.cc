@@ -241,7 +241,7 @@ void scatter_section(Markup& html, const Report& report) {
   html << "<ul class=\"legend\">";
   for (const ScatterPoint& p : points) {
     legend_item(html, p.number, report.configs[p.number - 1].all.config,
-                "F1 " + fixed(p.y.value, 3) + ", " + milliseconds(p.x.value) + " ms" + (p.on_front ? ", on the front" : ""));
+                std::string("F1 ") + fixed(p.y.value, 3) + ", " + milliseconds(p.x.value) + " ms" + (p.on_front ? ", on the front" : ""));
   }
   html << "</ul></figure></section>\n";
 }

@@ -131,7 +131,7 @@ ReportTable cost_table(const Report& report) {
          },
          [](const ReportConfig& c, double) {
            return ReportCell{count_text(c.all.stayed_right) + " of " + count_text(c.all.reference_right),
-                             "\u2265 " + percent(c.all.stayed_right_lower), false};
+                             std::string("\u2265 ") + percent(c.all.stayed_right_lower), false};
          }},
        C{"flipped", Better::kLower,
          [=](const ReportConfig& c) { return compared(c) ? std::optional(static_cast<double>(c.all.flipped)) : std::nullopt; },
@@ -247,7 +247,7 @@ ReportTable difference_table(const Report& report) {
     const PairedComparison& c = d.figures;
     const bool time = smaller_is_better(c.metric);
     const auto value = [time](double v) { return time ? milliseconds(v) : fixed(v, 3); };
-    const std::string range = "[" + signed_fixed(c.lower, time ? 0 : 3) + ", " + signed_fixed(c.upper, time ? 0 : 3) + "]";
+    const std::string range = std::string("[") + signed_fixed(c.lower, time ? 0 : 3) + ", " + signed_fixed(c.upper, time ? 0 : 3) + "]";
     const bool shown = c.p_holm < 0.05 && (c.lower > 0 || c.upper < 0);
     const bool better = shown && (c.difference < 0) == time;
     const std::string verdict = better ? " better" : shown ? " worse" : "";
