@@ -57,7 +57,7 @@ class ClientTls : public ServerTest {
 
   HttpReply health(const std::string& host, bool trusted) const {
     trusted ? ::setenv("SSL_CERT_FILE", options.tls_certificate.c_str(), 1) : ::unsetenv("SSL_CERT_FILE");
-    HttpClient client(parse_url("https://" + host + ":" + std::to_string(server->port())), {});
+    ServiceClient client(parse_url("https://" + host + ":" + std::to_string(server->port())), {});
     HttpCall call;
     call.target = "/health";
     client.call(call);
@@ -78,7 +78,7 @@ TEST_F(ClientTls, AddressesCanBeNamedToo) {
   start();
   EXPECT_EQ(health("127.0.0.1", true).status, 200);
   EXPECT_GS_ERROR(health("localhost", true), ErrorCode::kUnavailable, "hostname mismatch");
-  HttpClient plain(parse_url("http://127.0.0.1:" + std::to_string(server->port())), {});
+  ServiceClient plain(parse_url("http://127.0.0.1:" + std::to_string(server->port())), {});
   EXPECT_GS_ERROR(plain.call({}), ErrorCode::kUnavailable, "127.0.0.1");
 }
 

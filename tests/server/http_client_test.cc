@@ -20,8 +20,8 @@ namespace {
 using Milliseconds = std::chrono::milliseconds;
 using Send = ScriptedService::Send;
 
-HttpReply get(ScriptedService& service, HttpClientOptions options = {}) {
-  HttpClient client(parse_url(service.url()), options);
+HttpReply get(ScriptedService& service, ServiceClientOptions options = {}) {
+  ServiceClient client(parse_url(service.url()), options);
   HttpCall call;
   call.target = "/x";
   return client.call(call);
@@ -74,7 +74,7 @@ TEST(EventStream, GivesTheSameEventsHoweverItIsCut) {
       ErrorCode::kUnavailable, "more than 16 MiB");
 }
 
-TEST(HttpClient, ReadsAnswersHoweverTheyAreFramed) {
+TEST(ServiceClient, ReadsAnswersHoweverTheyAreFramed) {
   const std::string head = "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\n";
   const std::vector<std::string> answers{
       head + "Content-Length: 5\r\n\r\nhello",
@@ -101,16 +101,16 @@ TEST(HttpClient, ReadsAnswersHoweverTheyAreFramed) {
   }
 }
 
-TEST(HttpClient, SendsWhatItShould) {
+TEST(ServiceClient, SendsWhatItShould) {
   std::string head, body;
   ScriptedService service([&](const ScriptedRequest& request, const Send& send) {
     head = request.head;
     body = request.body;
     return send(ScriptedService::answer(429, R"({"error":{"message":"the queue is full"}})", "application/json", "Retry-After: 3\r\n"));
   });
-  HttpClientOptions options;
+  ServiceClientOptions options;
   options.bearer = "key-123";
-  HttpClient client(parse_url(service.url("/v1")), options);
+  ServiceClient client(parse_url(service.url("/v1")), options);
   HttpCall call;
   call.method = "POST";
   call.target = "/embeddings";
@@ -126,11 +126,11 @@ TEST(HttpClient, SendsWhatItShould) {
   EXPECT_GS_ERROR(require_ok("URL", HttpReply{401, "text/plain", "no\nentry", {}}), ErrorCode::kInvalidArgument, "URL: status 401: no");
   EXPECT_GS_ERROR(require_ok("URL", HttpReply{302, "", "", {}}), ErrorCode::kInvalidArgument, "moved elsewhere");
   options.bearer = "key\r\nX: y";
-  EXPECT_GS_ERROR(HttpClient(parse_url(service.url()), options), ErrorCode::kInvalidArgument, "printable");
+  EXPECT_GS_ERROR(ServiceClient(parse_url(service.url()), options), ErrorCode::kInvalidArgument, "printable");
 }
 
-TEST(HttpClient, SaysWhatWentWrong) {
-  const auto failure = [](const std::string& answer, const char* part, HttpClientOptions options = {}) {
+TEST(ServiceClient, SaysWhatWentWrong) {
+  const auto failure = [](const std::string& answer, const char* part, ServiceClientOptions options = {}) {
     ScriptedService service([&](const ScriptedRequest&, const Send& send) {
       send(answer);
       return false;
@@ -144,7 +144,7 @@ TEST(HttpClient, SaysWhatWentWrong) {
   failure("", "closed without an answer");
   failure("SSH-2.0-OpenSSH_9.2\r\n\r\n", "no HTTP");
   failure("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", "no HTTP");
-  HttpClientOptions small;
+  ServiceClientOptions small;
   small.max_body = 1000;
   failure("HTTP/1.1 200 OK\r\nContent-Length: 1001\r\n\r\n", "larger than 1000 B", small);
   failure("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + ScriptedService::chunk(std::string(2000, 'x')), "larger than", small);
@@ -154,23 +154,23 @@ TEST(HttpClient, SaysWhatWentWrong) {
   ScriptedService gone([](const ScriptedRequest&, const Send&) { return false; });
   const std::string url = gone.url();
   gone.stop();
-  HttpClient client(parse_url(url), {});
+  ServiceClient client(parse_url(url), {});
   HttpCall call;
   EXPECT_GS_ERROR(client.call(call), ErrorCode::kUnavailable, url + ": connection refused");
-  HttpClient nowhere(parse_url("http://no-such-host.invalid"), {});
+  ServiceClient nowhere(parse_url("http://no-such-host.invalid"), {});
   EXPECT_GS_ERROR(nowhere.call(call), ErrorCode::kUnavailable, "the host is not known");
 }
 
-TEST(HttpClient, WaitsAsLongAsAllowedAndStopsWhenTold) {
+TEST(ServiceClient, WaitsAsLongAsAllowedAndStopsWhenTold) {
   ScriptedService silent([](const ScriptedRequest&, const Send&) {
     std::this_thread::sleep_for(Milliseconds(400));
     return false;
   });
-  HttpClientOptions options;
+  ServiceClientOptions options;
   options.silence_limit = Milliseconds(50);
   EXPECT_GS_ERROR(get(silent, options), ErrorCode::kUnavailable, "no answer within 0.05 s");
 
-  HttpClient client(parse_url(silent.url()), {});
+  ServiceClient client(parse_url(silent.url()), {});
   std::stop_source stop;
   HttpCall call;
   call.stop = stop.get_token();
@@ -185,12 +185,12 @@ TEST(HttpClient, WaitsAsLongAsAllowedAndStopsWhenTold) {
   EXPECT_GS_ERROR(client.call(call), ErrorCode::kCancelled, "interrupted");  // stopped before it began
 }
 
-TEST(HttpClient, KeepsConnectionsAndReplacesThoseTheServerClosed) {
+TEST(ServiceClient, KeepsConnectionsAndReplacesThoseTheServerClosed) {
   ScriptedService service([](const ScriptedRequest& request, const Send& send) {
     send(ScriptedService::answer(200, "{}"));
     return request.number != 2;  // closes without saying so
   });
-  HttpClient client(parse_url(service.url()), {});
+  ServiceClient client(parse_url(service.url()), {});
   const HttpCall call;
   for (int i = 0; i < 3; ++i) EXPECT_EQ(client.call(call).status, 200);
   EXPECT_EQ(service.connections(), 1u);
@@ -200,7 +200,7 @@ TEST(HttpClient, KeepsConnectionsAndReplacesThoseTheServerClosed) {
   EXPECT_EQ(service.requests(), 4u);
 }
 
-TEST(HttpClient, HandsOutEventsWithTheTimeTheyCame) {
+TEST(ServiceClient, HandsOutEventsWithTheTimeTheyCame) {
   ScriptedService service([](const ScriptedRequest&, const Send& send) {
     send("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream; charset=utf-8\r\nTransfer-Encoding: chunked\r\n\r\n");
     send(ScriptedService::chunk("event: a\ndata: 1\n\nda"));
@@ -209,7 +209,7 @@ TEST(HttpClient, HandsOutEventsWithTheTimeTheyCame) {
     send("0\r\n\r\n");
     return true;
   });
-  HttpClient client(parse_url(service.url()), {});
+  ServiceClient client(parse_url(service.url()), {});
   std::vector<StreamEvent> events;
   HttpCall call;
   call.on_event = [&](StreamEvent&& event) { events.push_back(std::move(event)); };

@@ -165,7 +165,7 @@ class ByUrl : public ServerTest {
  protected:
   ByUrl() {
     files.parts.remote_embedder = [](const RemoteEmbedding& remote, std::size_t dim, const std::stop_token& stop) {
-      HttpClientOptions client;
+      ServiceClientOptions client;
       client.connect_limit = std::chrono::seconds(2);
       return std::unique_ptr<Embedder>(std::make_unique<RemoteEmbedder>(remote, dim, client, stop));
     };

@@ -100,7 +100,7 @@ TEST_F(UnderLoad, RefusalsAreCountedByMessage) {
 TEST_F(UnderLoad, WhatCannotBeAskedIsSaidBeforeTheLoad) {
   options.api_keys = {"secret-key"};
   start(nullptr, false);
-  HttpClientOptions client;
+  ServiceClientOptions client;
   client.bearer = "secret-key";
   EXPECT_GS_ERROR(make_service_under_load(here(), client)->check(), ErrorCode::kUnavailable, "/ready: status 503: Loading model");
   context->set_model(files.parts, "tiny");

@@ -52,7 +52,7 @@ std::string error_message(const std::string& body) {
 
 }  // namespace
 
-struct HttpClient::Impl {
+struct ServiceClient::Impl {
   explicit Impl(const HttpUrl& base) : tls(base.tls ? make_client_tls() : nullptr) {}
 
   std::unique_ptr<ClientConnection> idle() {
@@ -77,7 +77,7 @@ namespace {
 // One request and its answer on one connection.
 class HttpExchange {
  public:
-  HttpExchange(ClientConnection& connection, const HttpUrl& base, const HttpClientOptions& options, const HttpCall& call)
+  HttpExchange(ClientConnection& connection, const HttpUrl& base, const ServiceClientOptions& options, const HttpCall& call)
       : connection_(connection), url_(base.text(call.target)), options_(options), call_(call), events_([&call](StreamEvent&& event) {
           call.on_event(std::move(event));
         }) {
@@ -165,7 +165,7 @@ class HttpExchange {
 
   ClientConnection& connection_;
   const std::string url_;
-  const HttpClientOptions& options_;
+  const ServiceClientOptions& options_;
   const HttpCall& call_;
   EventStreamParser events_;
   std::optional<Parser> parser_;
@@ -176,16 +176,16 @@ class HttpExchange {
 
 }  // namespace
 
-HttpClient::HttpClient(HttpUrl base, HttpClientOptions options)
+ServiceClient::ServiceClient(HttpUrl base, ServiceClientOptions options)
     : base_(std::move(base)), options_(std::move(options)), impl_(std::make_unique<Impl>(base_)) {
   if (!options_.bearer.empty() && !is_key(options_.bearer)) {
     throw Error(ErrorCode::kInvalidArgument, "a key has printable characters without blanks only");
   }
 }
 
-HttpClient::~HttpClient() = default;
+ServiceClient::~ServiceClient() = default;
 
-HttpReply HttpClient::call(const HttpCall& call) {
+HttpReply ServiceClient::call(const HttpCall& call) {
   std::string request = std::string(call.method) + " " + base_.path + std::string(call.target) + " HTTP/1.1\r\nHost: " + base_.authority() +
                         "\r\nUser-Agent: gritstone\r\nAccept: " + (call.on_event ? "text/event-stream, application/json" : "*/*") + "\r\n";
   if (!options_.bearer.empty()) request += "Authorization: Bearer " + options_.bearer + "\r\n";

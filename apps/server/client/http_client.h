@@ -17,7 +17,7 @@
 
 namespace gritstone {
 
-struct HttpClientOptions {
+struct ServiceClientOptions {
   std::chrono::milliseconds connect_limit{10'000};   // name, connection and TLS together
   std::chrono::milliseconds silence_limit{300'000};  // longest wait for the next byte; a stream that pings may last as long as it likes
   std::size_t max_body = std::size_t{64} << 20;
@@ -42,13 +42,13 @@ struct HttpReply {
 };
 
 // Thread-safe: calls at the same time have a connection each, which is kept for the next ones. Follows no redirect, knows no proxy.
-class HttpClient {
+class ServiceClient {
  public:
   // Throws Error(kInvalidArgument) if the key could not stand in a header.
-  HttpClient(HttpUrl base, HttpClientOptions options);
-  ~HttpClient();
-  HttpClient(const HttpClient&) = delete;
-  HttpClient& operator=(const HttpClient&) = delete;
+  ServiceClient(HttpUrl base, ServiceClientOptions options);
+  ~ServiceClient();
+  ServiceClient(const ServiceClient&) = delete;
+  ServiceClient& operator=(const ServiceClient&) = delete;
 
   const HttpUrl& base() const noexcept { return base_; }
 
@@ -60,7 +60,7 @@ class HttpClient {
  private:
   struct Impl;  // the connections, so that no other header needs Boost
   const HttpUrl base_;
-  const HttpClientOptions options_;
+  const ServiceClientOptions options_;
   const std::unique_ptr<Impl> impl_;
 };
 

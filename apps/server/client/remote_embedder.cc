@@ -35,10 +35,10 @@ std::string call_body(const std::string& model, std::span<const std::string> tex
 
 }  // namespace
 
-RemoteEmbedder::RemoteEmbedder(const RemoteEmbedding& remote, std::size_t dim, const HttpClientOptions& options,
+RemoteEmbedder::RemoteEmbedder(const RemoteEmbedding& remote, std::size_t dim, const ServiceClientOptions& options,
                                const std::stop_token& stop)
     : remote_(remote),
-      client_(std::make_unique<HttpClient>(parse_url(remote.url), options)),
+      client_(std::make_unique<ServiceClient>(parse_url(remote.url), options)),
       url_(client_->base().text("/embeddings")),
       dim_(dim) {
   if (dim_ > 0) return;

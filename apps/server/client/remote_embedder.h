@@ -23,7 +23,7 @@ class RemoteEmbedder final : public Embedder {
   static constexpr std::size_t kBytesPerCall = std::size_t{256} << 10;
 
   // dim 0: the service is asked, by embedding one word. Throws Error: kInvalidArgument (URL, key), and then as embed().
-  RemoteEmbedder(const RemoteEmbedding& remote, std::size_t dim, const HttpClientOptions& options, const std::stop_token& stop = {});
+  RemoteEmbedder(const RemoteEmbedding& remote, std::size_t dim, const ServiceClientOptions& options, const std::stop_token& stop = {});
 
   std::size_t dim() const noexcept override { return dim_; }
   std::size_t max_tokens() const noexcept override { return std::numeric_limits<std::size_t>::max(); }
@@ -38,7 +38,7 @@ class RemoteEmbedder final : public Embedder {
   HttpReply post(const std::string& body, bool patient, const std::stop_token& stop) const;
 
   const RemoteEmbedding remote_;
-  const std::unique_ptr<HttpClient> client_;
+  const std::unique_ptr<ServiceClient> client_;
   const std::string url_;  // of the call, for messages
   std::size_t dim_;
 };

@@ -101,7 +101,7 @@ class AnswerReader {
 
 class Service final : public ServiceUnderLoad {
  public:
-  Service(const ServiceOptions& options, const HttpClientOptions& client)
+  Service(const ServiceOptions& options, const ServiceClientOptions& client)
       : options_(options), client_(base_of(options.url), client), checks_(base_of(options.url), check_options(client)) {
     if (options.questions.empty()) throw Error(ErrorCode::kInvalidArgument, "there are no questions");
     if (options.api == ServiceOptions::Api::kChat && options.model.empty()) {
@@ -160,7 +160,7 @@ class Service final : public ServiceUnderLoad {
   }
 
  private:
-  static HttpClientOptions check_options(HttpClientOptions options) {
+  static ServiceClientOptions check_options(ServiceClientOptions options) {
     options.silence_limit = kCheckSilence;
     return options;
   }
@@ -208,15 +208,15 @@ class Service final : public ServiceUnderLoad {
   }
 
   const ServiceOptions options_;
-  HttpClient client_;
-  HttpClient checks_;  // short questions about the service, which must not wait for ten minutes
+  ServiceClient client_;
+  ServiceClient checks_;  // short questions about the service, which must not wait for ten minutes
   std::string target_;
   std::vector<std::string> bodies_;
 };
 
 }  // namespace
 
-std::unique_ptr<ServiceUnderLoad> make_service_under_load(const ServiceOptions& options, const HttpClientOptions& client) {
+std::unique_ptr<ServiceUnderLoad> make_service_under_load(const ServiceOptions& options, const ServiceClientOptions& client) {
   return std::make_unique<Service>(options, client);
 }
 

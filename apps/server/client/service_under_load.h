@@ -11,6 +11,6 @@ namespace gritstone {
 // Every request has a connection, which is kept for the next one. The first token is the first text that came; tokens are those of `usage`,
 // or, where the service does not say, the pieces that came; stages are the service's own `timings`. An answer without tokens (an
 // abstention) has no first token. Throws Error(kInvalidArgument) for a bad URL or missing collection, model or questions.
-std::unique_ptr<ServiceUnderLoad> make_service_under_load(const ServiceOptions& options, const HttpClientOptions& client);
+std::unique_ptr<ServiceUnderLoad> make_service_under_load(const ServiceOptions& options, const ServiceClientOptions& client);
 
 }  // namespace gritstone
