@@ -11,9 +11,9 @@ namespace gritstone {
 namespace {
 
 // Three documents, the first of two passages, in folders of which one name has a space.
-class Questions : public ::testing::Test {
+class QuestionTask : public ::testing::Test {
  protected:
-  Questions() {
+  QuestionTask() {
     auto job = f.store->begin_write();
     job->create_collection({.name = "notes"});
     put(*job, "/srv/a b/octopus.md", {"An octopus has three hearts.", "Its blood is blue and carries copper."});
@@ -61,7 +61,7 @@ const char* kGold =
     R"({"id":"g3","question":"Who grows it?","answers":[],"gold":[]})"
     "\n";
 
-TEST_F(Questions, GoldSpansJudgeDocumentsOrPassages) {
+TEST_F(QuestionTask, GoldSpansJudgeDocumentsOrPassages) {
   const RetrievalTask documents = task(kGold);
   EXPECT_EQ(documents.unanswerable, 1u);
   EXPECT_FALSE(documents.by_answers());
@@ -74,7 +74,7 @@ TEST_F(Questions, GoldSpansJudgeDocumentsOrPassages) {
   EXPECT_EQ(row.score.mean_of(parse_metric("recall@100")), 1);
 }
 
-TEST_F(Questions, AGoldSpanThatNoPassageHoldsHalfOfBelongsToTheOneWithMost) {
+TEST_F(QuestionTask, AGoldSpanThatNoPassageHoldsHalfOfBelongsToTheOneWithMost) {
   auto job = f.store->begin_write();
   put(*job, "/srv/long.md", {"aaaaaaaaaa", "bbbbbbbbbbbb", "cccccccccc"});
   job->commit();
@@ -86,7 +86,7 @@ TEST_F(Questions, AGoldSpanThatNoPassageHoldsHalfOfBelongsToTheOneWithMost) {
       ErrorCode::kInvalidArgument, "q.jsonl, line 1: no passage of /srv/long.md overlaps bytes 40 to 50");
 }
 
-TEST_F(Questions, WithoutGoldAPassageThatHoldsAnAnswerCounts) {
+TEST_F(QuestionTask, WithoutGoldAPassageThatHoldsAnAnswerCounts) {
   const RetrievalTask t = task(R"({"question":"blood copper","answer":["The Copper!"]}
 {"question":"tea oxidised","golden_answers":["fully"]}
 {"question":"octopus hearts","answers":["nine hearts"]}
@@ -106,7 +106,7 @@ TEST_F(Questions, WithoutGoldAPassageThatHoldsAnAnswerCounts) {
   EXPECT_GS_ERROR(eval_run(t, f.directory / "run", {}), ErrorCode::kInvalidArgument, "cannot be scored");
 }
 
-TEST_F(Questions, DprsPositivesAreDocumentsWhereTheCollectionHasThem) {
+TEST_F(QuestionTask, DprsPositivesAreDocumentsWhereTheCollectionHasThem) {
   const auto dpr = [](const std::string& id) {
     return R"([{"dataset":"nq","question":"blood copper","answers":["copper"],"positive_ctxs":[{"title":"Octopus","text":"...","score":1,"passage_id":")" +
            id + R"("}],"negative_ctxs":[],"hard_negative_ctxs":[]}])";
@@ -119,7 +119,7 @@ TEST_F(Questions, DprsPositivesAreDocumentsWhereTheCollectionHasThem) {
   EXPECT_TRUE(unknown.note.starts_with("1 of 1 passages that positive_ctxs name")) << unknown.note;
 }
 
-TEST_F(Questions, ErrorsNameTheQuestion) {
+TEST_F(QuestionTask, ErrorsNameTheQuestion) {
   EXPECT_GS_ERROR(task(R"({"question":"?","answers":["x"],"gold":[{"document":"moon.md","start":0,"end":4}]})"),
                   ErrorCode::kInvalidArgument, "q.jsonl, line 1: the gold document \"moon.md\" is not in collection \"notes\"");
   EXPECT_GS_ERROR(task(R"({"question":"?","answers":["x"],"gold":[{"document":"a b","start":0,"end":4}]})"), ErrorCode::kInvalidArgument,
