@@ -221,7 +221,7 @@ TEST_F(ByUrl, IndexesAndSearchesWithoutAModel) {
 TEST_F(ByUrl, WhatIsUnreachableLeavesTextAndTheNextRunGoesOn) {
   for (int i = 0; i < 100; ++i) files.write("many/" + std::to_string(i) + ".txt", "Text number " + std::to_string(i) + " of many.\n");
   fake.service.stop();
-  EXPECT_GS_ERROR(index(), ErrorCode::kUnavailable, fake.service.url() + ": connection refused");
+  EXPECT_GS_ERROR(index(), ErrorCode::kUnavailable, fake.service.url("/v1") + ": connection refused");
   EXPECT_EQ(info().documents, 102u) << "text is committed";
   EXPECT_FALSE(files.store->snapshot("remote")->bm25("octopus", 5).empty());
   EXPECT_EQ(open_collection_embedder(no_model, info()), nullptr) << "no service is asked for a collection without vectors";

@@ -22,9 +22,9 @@ const rapidjson::Value* find_object(const rapidjson::Value& object, const char* 
 // What a stream said so far.
 class AnswerReader {
  public:
-  // offset: what is added to the seconds of the steady clock to have those of the run's clock.
-  AnswerReader(ServiceOptions::Api api, std::string url, RequestOutcome& outcome, double offset)
-      : api_(api), url_(std::move(url)), outcome_(outcome), offset_(offset) {}
+  // Borrows outcome and clock.
+  AnswerReader(ServiceOptions::Api api, std::string url, RequestOutcome& outcome, LoadClock& clock)
+      : api_(api), url_(std::move(url)), outcome_(outcome), clock_(clock), offset_(offset_of(clock)) {}
 
   void event(const StreamEvent& event) {
     if (event.data == "[DONE]") {
@@ -40,7 +40,7 @@ class AnswerReader {
     if (!document.IsObject()) fail("an event is no object");
     if (const rapidjson::Value* error = find_object(document, "error"))
       fail(json_string(*error, "message").value_or("an error without message"));
-    const double came = std::chrono::duration<double>(event.came.time_since_epoch()).count() + offset_;
+    const double came = std::min(seconds(event.came) + offset_, clock_.now());
     api_ == ServiceOptions::Api::kAnswer ? answer_event(event.name, document, came) : chat_event(document, came);
   }
 
@@ -53,6 +53,25 @@ class AnswerReader {
   }
 
  private:
+  static double seconds(std::chrono::steady_clock::time_point time) {
+    return std::chrono::duration<double>(time.time_since_epoch()).count();
+  }
+
+  // What is added to the steady clock's seconds to have the run's. Whoever is interrupted between two clocks reads them at different times,
+  // so the closest of a few readings counts.
+  static double offset_of(LoadClock& clock) {
+    double closest = 1e9, offset = 0;
+    for (int i = 0; i < 5 && closest > 1e-5; ++i) {
+      const double before = clock.now();
+      const double steady = seconds(std::chrono::steady_clock::now());
+      const double after = clock.now();
+      if (after - before >= closest) continue;
+      closest = after - before;
+      offset = (before + after) / 2 - steady;
+    }
+    return offset;
+  }
+
   void answer_event(const std::string& name, const rapidjson::Value& data, double came) {
     if (name == "delta") outcome_.pieces.push_back(came);
     if (name == "answer") read_figures(data);
@@ -94,6 +113,7 @@ class AnswerReader {
   const ServiceOptions::Api api_;
   const std::string url_;
   RequestOutcome& outcome_;
+  LoadClock& clock_;
   const double offset_;
   bool done_ = false;
   bool counted_ = false;
@@ -122,9 +142,8 @@ class Service final : public ServiceUnderLoad {
   RequestOutcome ask(std::size_t index, LoadClock& clock) override {
     RequestOutcome outcome;
     try {
-      const double now = std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
       const std::string url = client_.base().text(target_);
-      AnswerReader reader(options_.api, url, outcome, clock.now() - now);
+      AnswerReader reader(options_.api, url, outcome, clock);
       HttpCall call;
       call.method = "POST";
       call.target = target_;
