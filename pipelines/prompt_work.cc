@@ -8,16 +8,6 @@
 #include "pipelines/prompt_links.h"
 
 namespace gritstone {
-namespace {
-
-// Of a passage, beside what is loaded.
-std::size_t again(const ReusePolicy& policy, std::size_t tokens) {
-  if (policy.kind == ReuseKind::kFirst) return std::min(policy.first_tokens, tokens);
-  if (policy.kind == ReuseKind::kBlend) return static_cast<std::size_t>(policy.fraction * static_cast<double>(tokens) + 0.5);
-  return 0;
-}
-
-}  // namespace
 
 PromptWork prompt_work(const Prompt& prompt, const SpanNaming& naming, const SpanCache& cache, const ReusePolicy& policy) {
   GS_CHECK(!policy.grit());
@@ -40,17 +30,22 @@ PromptWork prompt_work(const Prompt& prompt, const SpanNaming& naming, const Spa
     load(*place, link.count);
   }
   if (!policy.composes()) return work;
+  std::size_t all = 0, again = 0;  // tokens of passages; of them, computed in their place
   for (const PromptPiece& passage : passages) {
     if (passage.count == 0) continue;
     const std::span<const TokenId> ids = std::span(prompt.tokens).subspan(passage.first, passage.count);
-    const std::size_t live = again(policy, passage.count);
+    all += passage.count;
+    if (policy.kind == ReuseKind::kFirst) again += std::min(policy.first_tokens, passage.count);
     const auto place = cache.where(naming.chunk(ids), ids);
-    load(place.value_or(SpanPlace{SpanTier::kRam, 0}), passage.count - live);
+    load(place.value_or(SpanPlace{SpanTier::kRam, 0}), passage.count);
     if (!place) {
       work.missing_tokens += naming.head().size() + passage.count;
       ++work.missing_spans;
     }
   }
+  if (policy.kind == ReuseKind::kBlend) again = static_cast<std::size_t>(policy.fraction * static_cast<double>(all) + 0.5);
+  work.live_tokens += again;
+  work.context_tokens -= again;
   if (policy.kind == ReuseKind::kBlend && !passages.empty()) work.probe_tokens = passages.back().first + passages.back().count;
   return work;
 }

@@ -49,7 +49,9 @@ class Tuning : public ::testing::Test {
     };
     eval.configs = retrieval_grid("eval", {}, {"fused"}, {0});
     eval.k = 20;
-    index_corpus(*f.store, &f.parts, data, {.collection = "eval"});
+    EvalCorpusOptions into;
+    into.collection = "eval";
+    index_corpus(*f.store, &f.parts, data, into);
   }
 
   TuneResult tune(double in_use) {
