@@ -66,7 +66,9 @@ void report_ingest(CliSession& session, IngestOptions& options) {
     std::string line = human_count(estimate.files) + " files, " + human_count(estimate.changed_files) + " new or changed (" +
                        human_bytes(estimate.changed_bytes) + "); about " + human_seconds(estimate.seconds) + " and " +
                        human_bytes(estimate.disk_bytes) + " of disk";
-    if (estimate.tokens > 0) line += ", " + human_count(estimate.tokens) + " tokens to embed";
+    if (estimate.tokens > 0)
+      line +=
+          ", " + human_count(estimate.tokens) + " tokens to embed" + (estimate.by_url ? " by the service, which takes its own time" : "");
     session.note(line);
   };
 }

@@ -34,6 +34,7 @@ struct IngestEstimate {
   std::size_t changed_files = 0;  // new, or of another size or time than the store knows
   std::uint64_t changed_bytes = 0;
   std::size_t tokens = 0;  // to embed
+  bool by_url = false;     // a service embeds them, for how long is not known before
   double seconds = 0;
   std::uint64_t disk_bytes = 0;  // that the store will grow by
 };

@@ -68,7 +68,8 @@ IngestEstimate estimate_ingest(std::span<const FoundFile> files, const std::map<
       tokens += static_cast<double>(collection.chunks - collection.embedded_chunks) * kTokensPerChunk;
     }
     estimate.tokens = static_cast<std::size_t>(tokens);
-    if (estimate.tokens > 0 && !manifest->remote) {
+    estimate.by_url = manifest->remote.has_value();
+    if (estimate.tokens > 0 && !estimate.by_url) {
       const double rate =
           estimate.tokens > kMeasureAbove ? measured_tokens_per_second(*model, *manifest) : guessed_tokens_per_second(*model);
       estimate.seconds += tokens / rate;
