@@ -51,7 +51,8 @@ void write_budget(JsonOutput& json, const std::optional<BudgetReport>& budget) {
 void write_budget_report(JsonOutput& json, const BudgetReport& report) {
   json.begin_object().field("budget_ms", report.budget_ms).field("fits", report.fits).field("mode", search_mode_name(report.chosen.mode));
   json.field("top_k", report.chosen.k).field("passages", report.passages).field("passage_tokens", report.chosen.passage_tokens);
-  json.field("reuse", reuse_name(report.chosen.reuse)).field("expected_f1", report.chosen.f1).field("measured_here", report.own_table);
+  json.field("reuse", reuse_name(report.chosen.reuse)).key("expected_f1");
+  report.own_table ? json.value(report.chosen.value) : json.null();
   json.field("considered", report.considered).field("retrieval_ms", report.retrieval_ms).field("expected_ms", report.expected_ms);
   json.field("cautious_ms", report.cautious_ms).key("actual_ms");
   report.actual_ms > 0 ? json.value(report.actual_ms) : json.null();

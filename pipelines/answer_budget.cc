@@ -49,14 +49,17 @@ class Chooser {
     // Longer passages than the caller wants.
     const std::size_t longest = s_.options.passage_tokens;
     if (longest > 0 && (entry.passage_tokens == 0 || entry.passage_tokens > longest)) return false;
-    if (entry.reuse.kind == ReuseKind::kExact) return asked.automatic || !asked.approximate();
-    if (entry.span_type != s_.options.span_type || s_.options.cache == nullptr) return false;
+    if (entry.reuse.kind == ReuseKind::kExact) return true;
+    if (s_.options.cache == nullptr) return false;
     // Unasked, an approximation is used where it was measured: `auto` resolved to it by a certificate, or the collection has its own table.
-    return reuse_name(entry.reuse) == reuse_name(asked) || (asked.automatic && budget_.table.own);
+    if (!budget_.table.own) return asked.composes();
+    return entry.span_type == s_.options.span_type && (asked.automatic || reuse_name(entry.reuse) == reuse_name(asked));
   }
 
   ReusePolicy policy_of(const QualityEntry& entry) const {
-    return s_.options.reuse.kind == ReuseKind::kNone ? ReusePolicy{ReuseKind::kNone} : entry.reuse;
+    const ReusePolicy& asked = s_.options.reuse;
+    if (asked.kind == ReuseKind::kNone) return {ReuseKind::kNone};
+    return !budget_.table.own && entry.reuse.composes() ? asked : entry.reuse;
   }
 
   // The hits that this mode and k put before the model without a budget; none if this retrieval cannot say.

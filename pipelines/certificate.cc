@@ -100,12 +100,13 @@ CertificateSubject certificate_subject(const ModelParts& model, const ReusePolic
 ResolvedReuse resolve_reuse(const ReusePolicy& policy, const Store& store, const CollectionInfo& collection, const ModelParts& model,
                             KvType span_type, PromptLayout layout) {
   if (!policy.automatic) return {policy, std::nullopt};
-  ResolvedReuse best{{ReuseKind::kExact}, std::nullopt};
+  ResolvedReuse best{parse_reuse("auto"), std::nullopt};
   double least = 1.0;
   for (const std::string& body : store.certificates(collection.id)) {
     const Certificate certificate = certificate_from_json(body);
     if (!certificate.holds() || certificate.is_stale(collection.chunks)) continue;
-    const ReusePolicy certified = parse_reuse(certificate.subject.policy);
+    ReusePolicy certified = parse_reuse(certificate.subject.policy);
+    certified.automatic = true;
     if (certified.grit()) continue;  // one passage and another prompt: for whoever asks for them
     if (certificate_subject(model, certified, span_type, layout).name() != certificate.subject.name()) continue;
     // The share that is computed again orders the policies by speed; 0.05 stands for the first tokens of a passage.

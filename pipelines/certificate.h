@@ -58,7 +58,7 @@ struct ResolvedReuse {
   ReusePolicy policy;
   std::optional<Certificate> certificate;
 };
-// `auto`: the fastest policy with a certificate that holds and is not stale, else exact; any other policy as it is.
+// `auto`: the fastest policy with a certificate that holds and is not stale, else exact, still marked automatic; any other policy as it is.
 ResolvedReuse resolve_reuse(const ReusePolicy& policy, const Store& store, const CollectionInfo& collection, const ModelParts& model,
                             KvType span_type, PromptLayout layout);
 

@@ -48,7 +48,7 @@ std::string quality_table_to_json(const QualityTable& table) {
     text("span_type", kv_type_name(entry.span_type));
     text("layout", layout_name(entry.layout));
     json.Key("f1");
-    json.Double(entry.f1);
+    json.Double(entry.value);
     count("n", entry.n);
     json.EndObject();
   }
@@ -78,7 +78,7 @@ QualityTable quality_table_from_json(std::string_view text) {
       entry.span_type = require(kv_type_from_name(require(json_string(value, "span_type"))));
       entry.layout = require(json_string(value, "layout")) == layout_name(PromptLayout::kQueryFirst) ? PromptLayout::kQueryFirst
                                                                                                      : PromptLayout::kDocsFirst;
-      entry.f1 = require(json_number(value, "f1"));
+      entry.value = require(json_number(value, "f1"));
       entry.n = static_cast<std::size_t>(require(json_integer(value, "n")));
       table.entries.push_back(entry);
     }
@@ -89,12 +89,33 @@ QualityTable quality_table_from_json(std::string_view text) {
 }
 
 QualityTable default_quality_table() {
-  QualityTable table;
-  table.source = "the sample questions with SmolLM2-135M";
-  const auto add = [&table](SearchMode mode, std::size_t k, std::size_t passage_tokens, const char* reuse, double f1) {
-    table.entries.push_back({mode, k, passage_tokens, parse_reuse(reuse), KvType::kInt8, PromptLayout::kDocsFirst, f1, 0});
+  struct Measured {
+    SearchMode mode;
+    std::size_t k, passage_tokens;
+    double hit;
   };
-  add(SearchMode::kBm25, 1, 64, "exact", 0.1);
+  static constexpr Measured kMeasured[] = {
+      {SearchMode::kBm25, 1, 64, 0.618}, {SearchMode::kBm25, 1, 0, 0.712}, {SearchMode::kBm25, 2, 64, 0.659},
+      {SearchMode::kBm25, 2, 0, 0.771},  {SearchMode::kFused, 1, 64, 0.1}, {SearchMode::kFused, 1, 0, 0.1},
+      {SearchMode::kFused, 3, 64, 0.1},  {SearchMode::kFused, 3, 0, 0.1},  {SearchMode::kFused, 5, 64, 0.1},
+      {SearchMode::kFused, 5, 0, 0.1},
+  };
+  QualityTable table;
+  table.source = "170 sample questions";
+  for (const Measured& m : kMeasured) {
+    QualityEntry entry;
+    entry.mode = m.mode;
+    entry.k = m.k;
+    entry.passage_tokens = m.passage_tokens;
+    entry.reuse = {ReuseKind::kExact};
+    entry.value = m.hit;
+    entry.n = 170;
+    table.entries.push_back(entry);
+    // A part of a passage is this question's alone, so there is nothing to reuse.
+    if (m.passage_tokens > 0) continue;
+    entry.reuse = {ReuseKind::kChunks};
+    table.entries.push_back(entry);
+  }
   return table;
 }
 

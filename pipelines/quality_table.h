@@ -19,11 +19,13 @@ struct QualityEntry {
   SearchMode mode = SearchMode::kFused;
   std::size_t k = 5;               // passages asked for; BM25's best two come on top in the other modes
   std::size_t passage_tokens = 0;  // of every passage at most, its nearest sentences; 0: whole passages
-  ReusePolicy reuse;               // kExact stands for kNone too: the answers are the same
+  ReusePolicy reuse;  // kExact stands for kNone too: the answers are the same; in a borrowed table kChunks for all that compose
   KvType span_type = KvType::kInt8;
   PromptLayout layout = PromptLayout::kDocsFirst;
-  double f1 = 0;      // mean over the answerable questions
-  std::size_t n = 0;  // of them
+  // The table's own: mean F1 over the answerable questions. A borrowed table: the share of them whose gold answer stands in the passages,
+  // which depends on what is found, not on who reads it.
+  double value = 0;
+  std::size_t n = 0;  // questions
 };
 
 std::string quality_entry_name(const QualityEntry& entry);  // "chunks/int8, 3 passages of at most 128 tokens, bm25"
@@ -34,8 +36,8 @@ struct QualityTable {
   std::vector<QualityEntry> entries;
 };
 
-// Measured by `eval qa` on the sample questions with SmolLM2-135M (docs/results/budget.md). What another model makes of other documents
-// differs, but more passages, and whole ones, tend to be worth more there too; its approximate policies are not to be relied on.
+// Where nothing was measured: how often the gold answer of a sample question stands in what is put before the model
+// (docs/results/budget.md). How well another model answers from it is not known; that it cannot answer from what is not there is.
 QualityTable default_quality_table();
 
 // The collection's own, where `eval qa --save-quality` measured it with this model and layout, else the default.

@@ -9,7 +9,7 @@ namespace gritstone {
 StartChoice choose_start(std::span<const StartOption> options, double seconds) noexcept {
   const auto faster = [](const StartOption& a, const StartOption& b) { return a.seconds < b.seconds; };
   const auto worse = [&](const StartOption& a, const StartOption& b) {
-    return a.entry->f1 != b.entry->f1 ? a.entry->f1 < b.entry->f1 : faster(b, a);
+    return a.entry->value != b.entry->value ? a.entry->value < b.entry->value : faster(b, a);
   };
   StartChoice choice;
   for (std::size_t i = 0; i < options.size(); ++i) {

@@ -26,7 +26,7 @@ struct StartChoice {
   bool fits = false;  // false: none does, and this is the fastest
 };
 
-// The option with the highest F1 of those that take at most `seconds`, the faster of equal ones. REQUIRES: options is not empty.
+// The option worth most of those that take at most `seconds`, the faster of equal ones. REQUIRES: options is not empty.
 StartChoice choose_start(std::span<const StartOption> options, double seconds) noexcept;
 
 // What retrieval may do within the budget: it leaves two thirds to the answer, or a question would be found everything and told nothing.

@@ -10,8 +10,8 @@
 namespace gritstone {
 namespace {
 
-QualityEntry entry(SearchMode mode, std::size_t k, std::size_t passage_tokens, const std::string& reuse, double f1) {
-  return {mode, k, passage_tokens, parse_reuse(reuse), KvType::kInt8, PromptLayout::kDocsFirst, f1, 100};
+QualityEntry entry(SearchMode mode, std::size_t k, std::size_t passage_tokens, const std::string& reuse, double value) {
+  return {mode, k, passage_tokens, parse_reuse(reuse), KvType::kInt8, PromptLayout::kDocsFirst, value, 100};
 }
 
 TEST(ChooseStart, TheBestOfThoseInTimeElseTheFastest) {
@@ -86,7 +86,7 @@ TEST_F(Budget, TakesAsMuchAsFits) {
     const AnswerResult a = ask(ms, table());
     ASSERT_TRUE(a.budget);
     EXPECT_TRUE(a.budget->fits) << ms;
-    EXPECT_EQ(a.budget->chosen.f1, table().entries[i].f1);
+    EXPECT_EQ(a.budget->chosen.value, table().entries[i].value);
     EXPECT_LE(a.budget->cautious_ms, ms);
     EXPECT_NEAR(a.budget->cautious_ms, 1.25 * a.budget->expected_ms, 0.05 * ms);
     EXPECT_EQ(a.passages.size(), passages[i]);
@@ -140,6 +140,12 @@ TEST_F(Budget, ThePolicyIsTheCallersUnlessLeftToUs) {
   options.reuse = parse_reuse("chunks");
   t.own = false;
   EXPECT_EQ(ask(200'000, t).reuse.policy, "chunks");
+  options.reuse = parse_reuse("first=9");
+  EXPECT_EQ(ask(200'000, t).reuse.policy, "first=9") << "a borrowed table knows no policies";
+  t.own = true;
+  EXPECT_EQ(ask(200'000, t).reuse.policy, "exact") << "an own one says nothing of this one";
+  t.own = false;
+  options.reuse = parse_reuse("chunks");
   // Its passages' states are there now, so five of them start sooner than one that is read.
   const AnswerResult warm = ask(5'000, t);
   EXPECT_TRUE(warm.budget->fits);
