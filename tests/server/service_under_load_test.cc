@@ -64,19 +64,19 @@ TEST_F(UnderLoad, MeasuresWhatItsClientSees) {
 TEST_F(UnderLoad, OpenAisChatIsMeasuredTheSameWay) {
   start();
   for (const char* path : {"", "/v1"}) {
-    ServiceOptions options = here();
-    options.url += path;
-    options.api = ServiceOptions::Api::kChat;
-    options.model = "gritstone/notes";
-    const auto service = make_service_under_load(options, {});
+    ServiceOptions asked = here();
+    asked.url += path;
+    asked.api = ServiceOptions::Api::kChat;
+    asked.model = "gritstone/notes";
+    const auto service = make_service_under_load(asked, {});
     service->check();
     const auto records = measure(*service, 2, 1);
     ASSERT_TRUE(records[0].ok) << records[0].error;
     EXPECT_GT(records[0].tokens, 10u);
     EXPECT_GT(records[0].first_token, 0);
     EXPECT_GT(records[0].stages.count("decode_ms"), 0u) << "a collection's chat says how long what took";
-    options.model = "tiny";
-    const auto plain = make_service_under_load(options, {});
+    asked.model = "tiny";
+    const auto plain = make_service_under_load(asked, {});
     const auto chat = measure(*plain, 1, 1);
     ASSERT_TRUE(chat[0].ok) << chat[0].error;
     EXPECT_GT(chat[0].stages.count("decode_ms"), 0u);
