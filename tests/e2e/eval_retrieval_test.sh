@@ -60,7 +60,7 @@ says err 'map needs to know which passages are relevant'
 
 # Reranking in search, and a weight that these questions cannot tell apart stays.
 run 0 search "Where is the kettle?" -c notes -k 3 --rerank 3 --json
-check 'len(d["hits"]) == 3 and all(h["likelihood"] < 0 for h in d["hits"]) and d["timings"]["rerank_ms"] > 0'
+check 'len(d["hits"]) == 3 and all(h["scores"]["likelihood"] < 0 for h in d["hits"]) and d["timings"]["rerank_ms"] > 0'
 run 0 eval retrieval --questions questions.jsonl -c notes --tune --save --json
 check 'd["tune"]["metric"] == "ndcg@10" and len(d["tune"]["curve"]) in (21, 22) and not (d["tune"]["saved"] and not d["tune"]["recommended"])'
 

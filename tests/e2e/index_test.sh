@@ -80,6 +80,7 @@ for policy in chunks first=4 blend=0.2; do
   same fresh stored
 done
 run 1 ask "When does the last ferry leave?" --reuse blend=2
+says err 'blend=R'
 
 # A budget for the first token: said before, reported after; what it does not hold is said, and answered all the same.
 run 0 ask "When does the last ferry leave in winter?" -n 8 --no-abstain --json --ttft-budget 60000
@@ -90,7 +91,6 @@ says err 'nothing starts within 0 ms'
 run 1 ask "When does the last ferry leave?" --ttft-budget 0
 run 0 ask "When does the last ferry leave in winter?" -n 8 --no-abstain --json --passage-tokens 12
 check 'all(len(p["text"]) < 120 for p in d["passages"])'
-says err 'blend=R'
 run 0 cache show --json
 check 'd["spans"] >= 4 and d["bytes"] > 0 and sum(c["spans"] for c in d["collections"]) == d["spans"]'
 run 0 cache warm --json
