@@ -95,10 +95,10 @@ QualityTable default_quality_table() {
     double hit;
   };
   static constexpr Measured kMeasured[] = {
-      {SearchMode::kBm25, 1, 64, 0.618}, {SearchMode::kBm25, 1, 0, 0.712}, {SearchMode::kBm25, 2, 64, 0.659},
-      {SearchMode::kBm25, 2, 0, 0.771},  {SearchMode::kFused, 1, 64, 0.1}, {SearchMode::kFused, 1, 0, 0.1},
-      {SearchMode::kFused, 3, 64, 0.1},  {SearchMode::kFused, 3, 0, 0.1},  {SearchMode::kFused, 5, 64, 0.1},
-      {SearchMode::kFused, 5, 0, 0.1},
+      {SearchMode::kBm25, 1, 64, 0.618},  {SearchMode::kBm25, 1, 0, 0.712},   {SearchMode::kBm25, 2, 64, 0.659},
+      {SearchMode::kBm25, 2, 0, 0.771},   {SearchMode::kFused, 1, 64, 0.676}, {SearchMode::kFused, 1, 0, 0.794},
+      {SearchMode::kFused, 3, 64, 0.735}, {SearchMode::kFused, 3, 0, 0.876},  {SearchMode::kFused, 5, 64, 0.759},
+      {SearchMode::kFused, 5, 0, 0.906},
   };
   QualityTable table;
   table.source = "170 sample questions";
