@@ -1,7 +1,6 @@
 #include "pipelines/answer.h"
 
 #include <algorithm>
-#include <cstdio>
 #include <iterator>
 #include <numeric>
 #include <utility>
@@ -243,15 +242,6 @@ class Answerer {
     policy_ = choice->policy;
     estimated_seconds_ = choice->estimated_seconds;
     chosen_at_ = Clock::now();
-    for (std::size_t i = 0; i < hits_.size(); ++i) {
-      if (std::ranges::find(asked_.kept, i) != asked_.kept.end()) continue;
-      const ChunkRecord& chunk = hits_[i].chunk;
-      const auto known = [&](const DroppedPassage& d) { return d.path == chunk.path && d.start == chunk.span.start; };
-      if (std::ranges::any_of(asked_.dropped, known)) continue;
-      char reason[64];
-      std::snprintf(reason, sizeof reason, "not within %.0f ms to the first token", options_.budget->ms);
-      asked_.dropped.push_back(dropped_passage(chunk, chunk.tokens, reason));
-    }
     result_.budget = choice->report;
     if (options_.on_budget) options_.on_budget(*result_.budget);
     return true;

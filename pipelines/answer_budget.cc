@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cstdio>
 #include <utility>
+#include <vector>
 
 #include "pipelines/span_naming.h"
 
@@ -27,6 +29,7 @@ class Chooser {
     const QualityEntry& entry = *options_[choice.option].entry;
     const double seconds = options_[choice.option].seconds;
     BudgetChoice out{std::move(prompts_[shape_of_[choice.option]]), policy_of(entry), {}, seconds};
+    list_left_out(out.prompt);
     BudgetReport& report = out.report;
     report.budget_ms = budget_.ms;
     report.chosen = entry;
@@ -101,6 +104,17 @@ class Chooser {
     }
     options_.push_back({&entry, budget_.costs->start_seconds(work, rates, s_.model.config->layers)});
     shape_of_.push_back(at);
+  }
+
+  void list_left_out(AnswerPrompt& prompt) const {
+    char reason[64];
+    std::snprintf(reason, sizeof reason, "not within %.0f ms to the first token", budget_.ms);
+    for (std::size_t i = 0; i < s_.hits.size(); ++i) {
+      const ChunkRecord& chunk = s_.hits[i].chunk;
+      const auto known = [&](const DroppedPassage& d) { return d.path == chunk.path && d.start == chunk.span.start; };
+      if (std::ranges::find(prompt.kept, i) != prompt.kept.end() || std::ranges::any_of(prompt.dropped, known)) continue;
+      prompt.dropped.push_back(dropped_passage(chunk, chunk.tokens, reason));
+    }
   }
 
   using Shape = std::pair<std::vector<std::size_t>, std::size_t>;  // hits, tokens of each at most

@@ -4,9 +4,7 @@
 #include <cstddef>
 #include <functional>
 #include <optional>
-#include <set>
 #include <span>
-#include <vector>
 
 #include "pipelines/answer.h"
 #include "pipelines/answer_prompt.h"
@@ -26,7 +24,7 @@ struct BudgetSituation {
 };
 
 struct BudgetChoice {
-  AnswerPrompt prompt;
+  AnswerPrompt prompt;  // what was found and not chosen is among its dropped passages
   ReusePolicy policy;
   BudgetReport report;
   double estimated_seconds = 0;  // from the choice to the first token, uncorrected (StartCosts::saw_start)

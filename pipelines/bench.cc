@@ -10,6 +10,7 @@
 #include "base/thread_pool.h"
 #include "model/kernels/kernel_table.h"
 #include "pipelines/machine_limits.h"
+#include "pipelines/random_tokens.h"
 
 namespace gritstone {
 namespace {
@@ -27,16 +28,6 @@ struct Test {
     return prefix + std::to_string(tokens) + (depth > 0 ? "@" + std::to_string(depth) : "");
   }
 };
-
-std::vector<TokenId> random_tokens(std::size_t count, std::size_t vocab, std::uint64_t seed) {
-  std::vector<TokenId> ids(count);
-  std::uint64_t state = seed;
-  for (TokenId& id : ids) {
-    state = state * 6364136223846793005u + 1442695040888963407u;
-    id = static_cast<TokenId>((state >> 33) % vocab);
-  }
-  return ids;
-}
 
 // Weights one pass multiplies with: per token (its experts only), and all of them.
 struct WeightCost {

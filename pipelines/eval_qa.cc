@@ -166,6 +166,7 @@ class Asker {
     const std::size_t r = reference_of(options_.grid, c);
     const AnswerResult result = answer_as(question, c);
     QaRow row = row_of(question, options_.grid[c], result);
+    if (options_.grid[c].ttft_budget > 0) return row;  // its policy differs from question to question: no divergence of one
     if (options_.kl && r != c) {
       // A reference that has its row from an earlier run is asked again: its logits were not kept.
       if (!references.contains(r)) references[r] = score_reference(answer_as(question, r), r);

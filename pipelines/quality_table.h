@@ -32,7 +32,7 @@ std::string quality_entry_name(const QualityEntry& entry);  // "chunks/int8, 3 p
 
 struct QualityTable {
   bool own = false;    // measured on this collection, with this model; else borrowed from another one
-  std::string source;  // for people: "206 questions of 2026-11-26"
+  std::string source;  // for people: the file of questions it was measured with
   std::vector<QualityEntry> entries;
 };
 

@@ -10,6 +10,7 @@
 #include "base/error.h"
 #include "base/hash.h"
 #include "base/json.h"
+#include "pipelines/random_tokens.h"
 #include "pipelines/statistics.h"
 
 namespace gritstone {
@@ -21,17 +22,6 @@ constexpr double kFirstMargin = 1.25;
 constexpr std::size_t kProbes[] = {8, 32, 128, 384};
 constexpr std::size_t kBehind = 32;  // tokens of the pass that is timed behind a context
 constexpr std::uint64_t kMaxFileBytes = 1 << 16;
-
-// Ordinary ids, spread over the vocabulary so that the router of a mixture sees different tokens.
-std::vector<TokenId> probe_tokens(std::size_t count, std::size_t vocab) {
-  std::vector<TokenId> ids(count);
-  std::uint64_t state = 1;
-  for (TokenId& id : ids) {
-    state = state * 6364136223846793005u + 1442695040888963407u;
-    id = static_cast<TokenId>((state >> 33) % vocab);
-  }
-  return ids;
-}
 
 double timed(Engine& engine, Job job, JobOutput* output = nullptr) {
   job.wants.logits = Wants::Logits::kLast;
@@ -119,7 +109,7 @@ void StartCosts::measure(Engine& engine, std::stop_token stop) {
   std::vector<std::pair<double, double>> passes;
   const auto pass = [&](std::size_t tokens) {
     Job job;
-    job.tokens = probe_tokens(tokens, config.vocab);
+    job.tokens = random_tokens(tokens, config.vocab, 1);
     job.cancel = stop;
     return job;
   };
