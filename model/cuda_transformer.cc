@@ -208,7 +208,7 @@ void CudaTransformer::observe_hidden(std::size_t layers, std::size_t rows, StepO
   if (observer->wants_hidden(layers)) observer->on_hidden(layers, to_host(a.x, rows * config_.hidden), rows);
   if (observer->wants_normed(layers)) {
     cuda::rms_norm(stream_, a.x, nullptr, u32(rows), u32(config_.hidden), weights_.output_norm(), config_.rms_norm_eps, nullptr,
-                   a.normed_f32);
+                   cuda::HalfType::kBF16, a.normed_f32);
     observer->on_normed(layers, to_host(a.normed_f32, rows * config_.hidden), rows);
   }
 }
@@ -273,7 +273,7 @@ void CudaTransformer::vec_layer(std::size_t layer, std::size_t projected, std::s
   observe_hidden(layer + 1, rows, observer, a);
 }
 
-void CudaTransformer::dense(const cuda::DeviceMatrix& w, const cuda::bf16* x, std::size_t rows, float* y, bool add) {
+void CudaTransformer::dense(const cuda::DeviceMatrix& w, const cuda::half_bits* x, std::size_t rows, float* y, bool add) {
   if (w.format == cuda::WeightFormat::kBF16 && !deterministic_) return blas_.linear(w, x, u32(rows), y, add);
   cuda::gemm(stream_, w, x, u32(rows), y, add, deterministic_);
 }
@@ -307,12 +307,14 @@ void CudaTransformer::matrix_layer(std::size_t layer, std::size_t projected, std
                                    const Activations& a) {
   const CudaLayer& w = weights_.layers()[layer];
   const CudaStep& s = matrix_step_;
-  cuda::rms_norm(stream_, a.x, nullptr, u32(projected), u32(config_.hidden), w.attention_norm, config_.rms_norm_eps, a.normed, nullptr);
+  cuda::rms_norm(stream_, a.x, nullptr, u32(projected), u32(config_.hidden), w.attention_norm, config_.rms_norm_eps, a.normed,
+                 half_type(w.qkv.format), nullptr);
   dense(w.qkv, a.normed, projected, a.qkv, false);
   qkv_store(layer, projected, &observer, s, a);
   if (rows == 0) return;
   cuda::AttentionArguments arguments = attention_arguments(layer, a, s.grouped());
-  arguments.out_bf16 = a.attended;
+  arguments.out_half = a.attended;
+  arguments.half_type = half_type(w.attention_output.format);
   if (const std::size_t vec_rows = s.vec_rows(rows); vec_rows > 0) {
     cuda::attention_vec(stream_, arguments, s.view(), s.vec_list(), u32(vec_rows), splits(vec_rows), kv_, a.attention_workspace);
   }
@@ -330,7 +332,7 @@ void CudaTransformer::feed_forward(std::size_t layer, std::size_t rows, StepObse
   const bool experts = config_.experts > 0;
   const std::uint32_t used = experts ? u32(config_.experts_used) : 1;
   cuda::rms_norm(stream_, a.x, nullptr, u32(rows), u32(config_.hidden), w.ffn_norm, config_.rms_norm_eps, a.normed,
-                 experts ? a.normed_f32 : nullptr);
+                 half_type(w.gate_up.format), experts ? a.normed_f32 : nullptr);
   if (experts) {
     if (deterministic_) {
       cuda::linear_f32(stream_, w.router, a.normed_f32, u32(rows), a.router);
@@ -346,10 +348,10 @@ void CudaTransformer::feed_forward(std::size_t layer, std::size_t rows, StepObse
   cuda::ExpertPairs pairs = a.pairs;
   pairs.pairs = u32(rows) * used;
   cuda::sort_pairs(stream_, a.chosen, u32(rows), used, w.gate_up.experts, a.sort_scratch, pairs);
-  cuda::experts_gate_up_gemm(stream_, w.gate_up, a.normed, pairs, a.h, deterministic_);
+  cuda::experts_gate_up_gemm(stream_, w.gate_up, a.normed, pairs, a.h, half_type(w.down.format), deterministic_);
   if (!experts) return dense(w.down, a.h, rows, a.x, true);
   cuda::experts_down_gemm(stream_, w.down, a.h, pairs, a.y, deterministic_);
-  cuda::combine_experts(stream_, a.y, pairs.pair_of_choice, a.weights, u32(rows), used, u32(config_.hidden), a.x);
+  cuda::combine_experts(stream_, a.y, half_type(w.down.format), pairs.pair_of_choice, a.weights, u32(rows), used, u32(config_.hidden), a.x);
 }
 
 std::span<const float> CudaTransformer::matrix_logits(const StepRows& step, const Activations& a) {
@@ -358,7 +360,7 @@ std::span<const float> CudaTransformer::matrix_logits(const StepRows& step, cons
   for (std::size_t first = 0; first < total; first += kLogitRows) {
     const std::size_t rows = std::min(kLogitRows, total - first);
     cuda::rms_norm(stream_, a.x, matrix_step_.logit_rows() + first, u32(rows), u32(config_.hidden), weights_.output_norm(),
-                   config_.rms_norm_eps, a.normed, nullptr);
+                   config_.rms_norm_eps, a.normed, half_type(weights_.output().format), nullptr);
     dense(weights_.output(), a.normed, rows, a.logits, false);
     const float* const chunk = to_host(a.logits, rows * vocab);
     if (total <= kLogitRows) return {chunk, rows * vocab};

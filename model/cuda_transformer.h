@@ -37,7 +37,7 @@ class CudaTransformer {
   struct Activations {
     float *x = nullptr, *qkv = nullptr, *q = nullptr, *probe = nullptr, *normed_f32 = nullptr, *router = nullptr, *weights = nullptr;
     float *attended_f32 = nullptr, *h_f32 = nullptr, *attention_workspace = nullptr, *logits = nullptr;
-    cuda::bf16 *normed = nullptr, *attended = nullptr, *h = nullptr, *y = nullptr;
+    cuda::half_bits *normed = nullptr, *attended = nullptr, *h = nullptr, *y = nullptr;
     __half* keys = nullptr;
     std::int32_t *chosen = nullptr, *sort_scratch = nullptr;
     cuda::ExpertPairs pairs;
@@ -55,7 +55,7 @@ class CudaTransformer {
   void capture(std::size_t rows, bool grouped, const StepRows& step);
   void vec_layer(std::size_t layer, std::size_t projected, std::size_t rows, StepObserver* observer);
   void matrix_layer(std::size_t layer, std::size_t projected, std::size_t rows, StepObserver& observer, const Activations& a);
-  void dense(const cuda::DeviceMatrix& w, const cuda::bf16* x, std::size_t rows, float* y, bool add);
+  void dense(const cuda::DeviceMatrix& w, const cuda::half_bits* x, std::size_t rows, float* y, bool add);
   void qkv_store(std::size_t layer, std::size_t projected, StepObserver* observer, const CudaStep& s, const Activations& a);
   cuda::AttentionArguments attention_arguments(std::size_t layer, const Activations& a, bool grouped) const;
   void observe_hidden(std::size_t layers, std::size_t rows, StepObserver* observer, const Activations& a);

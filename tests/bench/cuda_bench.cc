@@ -102,7 +102,7 @@ Limits measure_limits() {
   w.rows = w.cols = kN;
   w.values = a.data();
   // Half a second of them: under sustained load the clock is lower than in the first milliseconds, as it is for a model.
-  const double ms = device_ms(200, [&] { blas.linear(w, b.as<cuda::bf16>(), kN, c.as<float>(), false); });
+  const double ms = device_ms(200, [&] { blas.linear(w, b.as<cuda::half_bits>(), kN, c.as<float>(), false); });
   limits.flops = 2.0 * kN * kN * kN / (ms * 1e-3);
   std::printf("| limit: memory, read + written | %.0f GB/s | |\n| limit: bf16 products | %.0f TFLOP/s | |\n", limits.bytes_per_second / 1e9,
               limits.flops / 1e12);

@@ -224,8 +224,8 @@ __global__ void __launch_bounds__(kThreads, 3) attend_tile(Work work) {
     for (int n = 0; n < kDim / 8; ++n) {
       const float2 y = make_float2(acc[n][2 * half] * inverse, acc[n][2 * half + 1] * inverse);
       if (work.arguments.out_f32 != nullptr) *reinterpret_cast<float2*>(work.arguments.out_f32 + out + n * 8) = y;
-      if (work.arguments.out_bf16 != nullptr) {
-        *reinterpret_cast<std::uint32_t*>(work.arguments.out_bf16 + out + n * 8) = pack_bf16(y.x, y.y);
+      if (work.arguments.out_half != nullptr) {
+        *reinterpret_cast<std::uint32_t*>(work.arguments.out_half + out + n * 8) = pack_half(y.x, y.y, work.arguments.half_type);
       }
     }
   }

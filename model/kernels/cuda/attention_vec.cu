@@ -232,8 +232,9 @@ __global__ void __launch_bounds__(kCombineThreads) combine_shares(Share share) {
   const float4 y = make_float4(acc.x * inverse, acc.y * inverse, acc.z * inverse, acc.w * inverse);
   const std::size_t out = (std::size_t{row} * share.arguments.heads + blockIdx.x) * dim + d;
   if (share.arguments.out_f32 != nullptr) *reinterpret_cast<float4*>(share.arguments.out_f32 + out) = y;
-  if (share.arguments.out_bf16 != nullptr) {
-    *reinterpret_cast<uint2*>(share.arguments.out_bf16 + out) = make_uint2(pack_bf16(y.x, y.y), pack_bf16(y.z, y.w));
+  if (share.arguments.out_half != nullptr) {
+    const HalfType type = share.arguments.half_type;
+    *reinterpret_cast<uint2*>(share.arguments.out_half + out) = make_uint2(pack_half(y.x, y.y, type), pack_half(y.z, y.w, type));
   }
 }
 

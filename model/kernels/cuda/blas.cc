@@ -84,7 +84,7 @@ Blas::~Blas() {
   if (handle_ != nullptr) cublas().destroy(static_cast<cublasHandle_t>(handle_));
 }
 
-void Blas::linear(const DeviceMatrix& w, const bf16* x, std::uint32_t rows, float* y, bool add) {
+void Blas::linear(const DeviceMatrix& w, const half_bits* x, std::uint32_t rows, float* y, bool add) {
   GS_CHECK(w.format == WeightFormat::kBF16 && w.experts == 1);
   multiply(handle_, w.values, w.rows, w.cols, x, rows, CUDA_R_16BF, y, w.rows, add, CUBLAS_COMPUTE_32F);
 }

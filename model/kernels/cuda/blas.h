@@ -17,7 +17,7 @@ class Blas {
   Blas& operator=(const Blas&) = delete;
 
   // y [rows, w.rows] (+)= x W^T with f32 sums. w is bf16 (or f32 in the second form: f32 throughout) and one expert.
-  void linear(const DeviceMatrix& w, const bf16* x, std::uint32_t rows, float* y, bool add);
+  void linear(const DeviceMatrix& w, const half_bits* x, std::uint32_t rows, float* y, bool add);
   void linear(const DeviceMatrix& w, const float* x, std::uint32_t rows, float* y);
 
   // y [queries, rows] = q W^T for f16 w [rows, cols] and q [queries, cols], f32 sums. y's rows are `stride` floats apart.

@@ -37,7 +37,7 @@ int choose_variant(const ExpertPairs& pairs, std::uint32_t experts, bool pinned)
 }
 
 template <Epilogue kEpilogue>
-void run_variant(Stream stream, int variant, const DeviceMatrix& w, const bf16* x, const std::int32_t* row_of_pair,
+void run_variant(Stream stream, int variant, const DeviceMatrix& w, const half_bits* x, const std::int32_t* row_of_pair,
                  const ExpertPairs& pairs, const TileOutput& out) {
   GS_CHECK(w.cols % (w.format == WeightFormat::kBF16 ? 8 : 32) == 0);
   if (pairs.pairs == 0) return;
@@ -65,20 +65,23 @@ void run_variant(Stream stream, int variant, const DeviceMatrix& w, const bf16* 
 
 }  // namespace
 
-void experts_gate_up_variant(Stream stream, int variant, const DeviceMatrix& gate_up, const bf16* x, const ExpertPairs& pairs, bf16* h) {
+void experts_gate_up_variant(Stream stream, int variant, const DeviceMatrix& gate_up, const half_bits* x, const ExpertPairs& pairs,
+                             half_bits* h, HalfType h_type) {
   GS_CHECK(gate_up.rows % 2 == 0);
-  run_variant<Epilogue::kSwiGlu>(stream, variant, gate_up, x, pairs.row_of_pair, pairs, {h, gate_up.rows / 2, false});
+  run_variant<Epilogue::kSwiGlu>(stream, variant, gate_up, x, pairs.row_of_pair, pairs, {h, gate_up.rows / 2, false, h_type});
 }
 
-void experts_down_variant(Stream stream, int variant, const DeviceMatrix& down, const bf16* h, const ExpertPairs& pairs, bf16* y) {
-  run_variant<Epilogue::kBF16>(stream, variant, down, h, nullptr, pairs, {y, down.rows, false});
+void experts_down_variant(Stream stream, int variant, const DeviceMatrix& down, const half_bits* h, const ExpertPairs& pairs,
+                          half_bits* y) {
+  run_variant<Epilogue::kHalf>(stream, variant, down, h, nullptr, pairs, {y, down.rows, false, half_type(down.format)});
 }
 
-void experts_gate_up_gemm(Stream stream, const DeviceMatrix& gate_up, const bf16* x, const ExpertPairs& pairs, bf16* h, bool pinned) {
-  experts_gate_up_variant(stream, choose_variant(pairs, gate_up.experts, pinned), gate_up, x, pairs, h);
+void experts_gate_up_gemm(Stream stream, const DeviceMatrix& gate_up, const half_bits* x, const ExpertPairs& pairs, half_bits* h,
+                          HalfType h_type, bool pinned) {
+  experts_gate_up_variant(stream, choose_variant(pairs, gate_up.experts, pinned), gate_up, x, pairs, h, h_type);
 }
 
-void experts_down_gemm(Stream stream, const DeviceMatrix& down, const bf16* h, const ExpertPairs& pairs, bf16* y, bool pinned) {
+void experts_down_gemm(Stream stream, const DeviceMatrix& down, const half_bits* h, const ExpertPairs& pairs, half_bits* y, bool pinned) {
   experts_down_variant(stream, choose_variant(pairs, down.experts, pinned), down, h, pairs, y);
 }
 

@@ -42,14 +42,14 @@ int choose_variant(std::uint32_t rows, std::uint32_t outputs) {
 
 }  // namespace
 
-void gemm_variant(Stream stream, int variant, const DeviceMatrix& w, const bf16* x, std::uint32_t rows, float* y, bool add) {
+void gemm_variant(Stream stream, int variant, const DeviceMatrix& w, const half_bits* x, std::uint32_t rows, float* y, bool add) {
   GS_CHECK(w.experts == 1 && w.cols % (w.format == WeightFormat::kBF16 ? 8 : 32) == 0);
   if (rows == 0) return;
   GemmWork work = {};
   work.w = w;
   work.x = x;
   work.rows = rows;
-  work.out = {y, w.rows, add};
+  work.out = {y, w.rows, add, HalfType::kBF16};
   switch (variant) {
     case 0:
       return run<Rows16>(stream, work);
@@ -67,7 +67,7 @@ void gemm_variant(Stream stream, int variant, const DeviceMatrix& w, const bf16*
 
 bool has_gemm_variant(int variant) { return variant < kWarpgroupVariant ? variant != 3 || tile_fits<Wide>() : has_warpgroups(); }
 
-void gemm(Stream stream, const DeviceMatrix& w, const bf16* x, std::uint32_t rows, float* y, bool add, bool pinned) {
+void gemm(Stream stream, const DeviceMatrix& w, const half_bits* x, std::uint32_t rows, float* y, bool add, bool pinned) {
   int variant = choose_variant(rows, w.rows);
   if (variant == 3 && !pinned && has_warpgroups()) variant = kWarpgroupVariant;
   gemm_variant(stream, variant, w, x, rows, y, add);

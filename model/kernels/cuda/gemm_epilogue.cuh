@@ -7,13 +7,15 @@
 
 namespace gritstone::cuda {
 
-enum class Epilogue : std::uint8_t { kF32, kBF16, kSwiGlu };
+enum class Epilogue : std::uint8_t { kF32, kHalf, kSwiGlu };
 
-// Rows of an output of `width` columns; a warp's part begins at its row and column. add: to what is there (f32 only).
+// Rows of an output of `width` columns; a warp's part begins at its row and column. add: to what is there (f32 only). type: of two-byte
+// values.
 struct TileOutput {
   void* y;
   std::uint32_t width;
   bool add;
+  HalfType type;
 };
 
 __device__ inline float swiglu(float gate, float up) { return gate / (1.0f + __expf(-gate)) * up; }
@@ -34,17 +36,16 @@ __device__ inline void write_pair(const TileOutput& out, std::size_t row, std::u
   if (column + 1 < out.width) to[1] = out.add ? to[1] + values.y : values.y;
 }
 
-// Four bf16.
+// Four two-byte values.
 __device__ inline void write_four(const TileOutput& out, std::size_t row, std::uint32_t column, uint2 words) {
-  bf16* to = static_cast<bf16*>(out.y) + row * out.width + column;
+  half_bits* to = static_cast<half_bits*>(out.y) + row * out.width + column;
   if (out.width % 4 == 0) {
     if (column < out.width) *reinterpret_cast<uint2*>(to) = words;
     return;
   }
-  const float values[4] = {bf16_low(words.x), bf16_high(words.x), bf16_low(words.y), bf16_high(words.y)};
 #pragma unroll
   for (int i = 0; i < 4; ++i) {
-    if (column + i < out.width) to[i] = __float2bfloat16_rn(values[i]);
+    if (column + i < out.width) to[i] = static_cast<half_bits>((i < 2 ? words.x : words.y) >> 16 * (i % 2));
   }
 }
 
@@ -73,12 +74,12 @@ __device__ void write_sums(const TileOutput& out, std::size_t row, std::int32_t 
           const float2 values = make_float2(sums[i][j][2 * half], sums[i][j][2 * half + 1]);
           if (valid) write_pair(out, row + r, column + j * 8 + quad * 2, values);
         }
-      } else if constexpr (kEpilogue == Epilogue::kBF16) {
+      } else if constexpr (kEpilogue == Epilogue::kHalf) {
         static_assert(kFragmentColumns % 2 == 0);
 #pragma unroll
         for (int j = 0; j < kFragmentColumns; j += 2) {
-          const std::uint32_t first = pack_bf16(sums[i][j][2 * half], sums[i][j][2 * half + 1]);
-          const std::uint32_t second = pack_bf16(sums[i][j + 1][2 * half], sums[i][j + 1][2 * half + 1]);
+          const std::uint32_t first = pack_half(sums[i][j][2 * half], sums[i][j][2 * half + 1], out.type);
+          const std::uint32_t second = pack_half(sums[i][j + 1][2 * half], sums[i][j + 1][2 * half + 1], out.type);
           const std::uint32_t other = traded(first, second, 1);
           const uint2 words = odd ? make_uint2(other, second) : make_uint2(first, other);
           if (valid) write_four(out, row + r, column + j * 8 + (odd ? 8 : 0) + (upper ? 4 : 0), words);
@@ -94,7 +95,7 @@ __device__ void write_sums(const TileOutput& out, std::size_t row, std::int32_t 
             const float* next = sums[i][j + 2 * k + 1];
             const float first = swiglu(gate_up[2 * half], gate_up[2 * half + 1]), second = swiglu(next[2 * half], next[2 * half + 1]);
             const float other = traded(first, second, 1);
-            words[k] = odd ? pack_bf16(other, second) : pack_bf16(first, other);
+            words[k] = odd ? pack_half(other, second, out.type) : pack_half(first, other, out.type);
           }
           const std::uint32_t other = traded(words[0], words[1], 2);
           const uint2 four = upper ? make_uint2(other, words[1]) : make_uint2(words[0], other);

@@ -3,8 +3,8 @@
 //
 // Blocks of 128 x 256 with warps of 64 x 64 are limited by mma.sync (about 60 % of an H100's 989 TFLOP/s) as long as the second-level cache
 // gives 48 KiB a step of 4.2 MFLOP: 5 TB/s at 430 TFLOP/s. Smaller tiles need more bytes a FLOP; they are for few rows, where the weights'
-// bytes are the limit and it counts how many are under way. Codes cost three to four instructions a value on top, which at sixteen rows of
-// int4 is as long as the bytes take.
+// bytes are the limit and it counts how many are under way. Codes cost two instructions a value on top, which at sixteen rows of int4 is
+// half as long as the bytes take.
 //
 // Every tile shape adds the products of sixteen columns after those of the sixteen before, so that a row's result has the same bits
 // whatever the number of rows.
@@ -33,7 +33,7 @@ struct Tile {
 
 struct GemmWork {
   DeviceMatrix w;
-  const bf16* x;                    // [.., w.cols]
+  const half_bits* x;               // [.., w.cols] of half_type(w.format)
   std::uint32_t rows;               // of the result
   std::uint32_t row_tiles;          // at most
   const std::int32_t* offsets;      // [w.experts + 1]: rows of each expert; null: one expert
@@ -170,11 +170,12 @@ struct Fragments {
       to[j + 1][0] = both[2], to[j + 1][1] = both[3];
     }
   }
+  template <HalfType kType>
   __device__ void multiply(Sums& sums, int i) const {
 #pragma unroll
     for (int r = 0; r < kRows; ++r) {
 #pragma unroll
-      for (int j = 0; j < kHalfOutputs; ++j) mma_bf16(sums[r][i % kHalves * kHalfOutputs + j], x[i / kHalves % 2][r], w[i % 2][j]);
+      for (int j = 0; j < kHalfOutputs; ++j) mma<kType>(sums[r][i % kHalves * kHalfOutputs + j], x[i / kHalves % 2][r], w[i % 2][j]);
     }
   }
 };
@@ -213,7 +214,7 @@ __device__ void run_steps(unsigned char* shared, Rows& rows, Weights& weights, s
           weights.convert(shared + next * Tile::kStageBytes + Tile::kRowBytes, (slot + 1) % kSlots, part);
           if (part == kParts - 1) copy_async_commit();
         }
-        if constexpr (kMultiplies) fragments.multiply(sums, i);
+        if constexpr (kMultiplies) fragments.template multiply<Weights::kType>(sums, i);
       }
       stage = next;
     }

@@ -11,8 +11,9 @@ inline constexpr int kWarpgroupVariant = 4;
 
 bool has_gemm_variant(int variant);  // on this device and in this build
 
-void gemm_variant(Stream stream, int variant, const DeviceMatrix& w, const bf16* x, std::uint32_t rows, float* y, bool add);
-void experts_gate_up_variant(Stream stream, int variant, const DeviceMatrix& gate_up, const bf16* x, const ExpertPairs& pairs, bf16* h);
-void experts_down_variant(Stream stream, int variant, const DeviceMatrix& down, const bf16* h, const ExpertPairs& pairs, bf16* y);
+void gemm_variant(Stream stream, int variant, const DeviceMatrix& w, const half_bits* x, std::uint32_t rows, float* y, bool add);
+void experts_gate_up_variant(Stream stream, int variant, const DeviceMatrix& gate_up, const half_bits* x, const ExpertPairs& pairs,
+                             half_bits* h, HalfType h_type);
+void experts_down_variant(Stream stream, int variant, const DeviceMatrix& down, const half_bits* h, const ExpertPairs& pairs, half_bits* y);
 
 }  // namespace gritstone::cuda

@@ -84,7 +84,7 @@ __global__ void __launch_bounds__(WarpgroupTile::kThreads, 1) gemm_warpgroup_ker
     wgmma_begin();
 #pragma unroll
     for (std::uint32_t k = 0; k < kDepth * 2; k += 32) {
-      wgmma_64x256(sums[0], stage + group_row * kDepth * 2 + k, stage + Tile::kRowBytes + k);
+      wgmma_64x256<Weights::kType>(sums[0], stage + group_row * kDepth * 2 + k, stage + Tile::kRowBytes + k);
     }
     wgmma_commit();
     wgmma_wait<1>();

@@ -1,5 +1,5 @@
 // The weights' way into the shared memory of the tile kernel (gemm_tile.cuh). bf16 is copied in the background; integer codes are loaded
-// into registers some steps ahead and become bf16 when they are stored, so that the products see one format.
+// into registers some steps ahead and become f16 when they are stored.
 #pragma once
 
 #include "model/kernels/cuda/ops.h"
@@ -23,6 +23,7 @@ __device__ constexpr bool in_part(int i, int count, int part) { return i * kPart
 template <class Tile, WeightFormat kFormat>
 class TileWeights {
  public:
+  static constexpr HalfType kType = HalfType::kF16;
   static constexpr int kAhead = kFormat == WeightFormat::kInt4 ? Tile::kInt4Ahead : Tile::kInt8Ahead;
 
   __device__ TileWeights(const DeviceMatrix& w, std::uint32_t expert, std::uint32_t output)
@@ -79,26 +80,24 @@ class TileWeights {
     }
   }
 
-  // A code becomes f32 by one byte permutation: as the second highest byte of 128.0f it is 128 + code (below 128), as the third highest of
-  // 32768.0f, 32768 + code. What it got too much is taken off again: for int4 by the multiplication, where 128 scale is exact.
+  // A code becomes f16 by one byte permutation: as the low byte of 1024.0 it is 1024 + code. Taking 1024 off again (1152 where codes got
+  // 128 added) is exact, and the value is rounded once.
   struct Line {
-    float scale, offset;
+    __half2 scale, least;
 
-    __device__ explicit Line(__half2 pair) : scale(__low2float(pair)), offset(__high2float(pair)) {
-      if constexpr (kInt4) offset = fmaf(-128.0f, scale, offset);
-    }
-    __device__ float value(std::uint32_t codes, int byte) const {
-      if constexpr (kInt4) {
-        return fmaf(__uint_as_float(__byte_perm(codes, 0x43000000u, 0x7044u | static_cast<unsigned>(byte) << 8)), scale, offset);
-      } else {  // codes got 128 added
-        const float code = __uint_as_float(__byte_perm(codes, 0x47000000u, 0x7404u | static_cast<unsigned>(byte) << 4)) - 32896.0f;
-        return fmaf(code, scale, offset);
-      }
+    __device__ explicit Line(__half2 pair) : scale(__low2half2(pair)), least(__high2half2(pair)) {}
+    __device__ std::uint32_t two_values(std::uint32_t codes, unsigned selector) const {
+      const std::uint32_t shifted = __byte_perm(codes, 0x64646464u, selector);
+      __half2 pair;
+      memcpy(&pair, &shifted, sizeof(pair));
+      pair = __hfma2(__hsub2(pair, __float2half2_rn(kInt4 ? 1024.0f : 1152.0f)), scale, least);
+      std::uint32_t word;
+      memcpy(&word, &pair, sizeof(word));
+      return word;
     }
     // Eight columns: a byte each.
     __device__ uint4 values(std::uint32_t first, std::uint32_t second) const {
-      return make_uint4(pack_bf16(value(first, 0), value(first, 1)), pack_bf16(value(first, 2), value(first, 3)),
-                        pack_bf16(value(second, 0), value(second, 1)), pack_bf16(value(second, 2), value(second, 3)));
+      return make_uint4(two_values(first, 0x4140u), two_values(first, 0x4342u), two_values(second, 0x4140u), two_values(second, 0x4342u));
     }
   };
 
@@ -118,6 +117,7 @@ class TileWeights {
 template <class Tile>
 class TileWeights<Tile, WeightFormat::kBF16> {
  public:
+  static constexpr HalfType kType = HalfType::kBF16;
   static constexpr int kAhead = 0;
 
   __device__ TileWeights(const DeviceMatrix& w, std::uint32_t expert, std::uint32_t output)

@@ -1,6 +1,6 @@
 // Every op of the CUDA backend: what it computes, on which shapes. All pointers are device memory unless stated; all ops are queued on
 // `stream` and return at once. They throw Error(kDevice) if a launch fails. Activations are f32 [rows, width] where they carry the residual
-// stream, bf16 where the tensor cores read them.
+// stream, two bytes (HalfType) where the tensor cores read them.
 //
 // Two families: "vec" ops for steps of at most kVecRows rows, where the weights' bytes are the cost, and matrix ops for larger ones.
 #pragma once
@@ -21,6 +21,12 @@ using Stream = cudaStream_t;
 using bf16 = __nv_bfloat16;
 
 enum class WeightFormat : std::uint8_t { kF32, kBF16, kInt4, kInt8 };
+
+// The type of two-byte activations and of the weights they meet in the tensor cores. f16 has three bits more than bf16, and the values of
+// integer codes and what is multiplied with them lie within its range (larger activations become its largest); bf16 weights may not.
+enum class HalfType : std::uint8_t { kBF16, kF16 };
+constexpr HalfType half_type(WeightFormat format) { return format == WeightFormat::kBF16 ? HalfType::kBF16 : HalfType::kF16; }
+using half_bits = std::uint16_t;
 
 // Weights of a linear layer y = W x, [experts][rows (outputs), cols (inputs)]. Element = min + scale * code for the integer formats.
 struct DeviceMatrix {
@@ -74,7 +80,7 @@ void embed_rows(Stream stream, const DeviceMatrix& table, const std::int32_t* to
 // ---- rms_norm.cu
 // out[r] = x[index[r]] / sqrt(mean(x^2) + eps) * weight; index null: r. Either output may be null. width: a multiple of 4.
 void rms_norm(Stream stream, const float* x, const std::int32_t* index, std::uint32_t rows, std::uint32_t width, const float* weight,
-              float eps, bf16* out_bf16, float* out_f32);
+              float eps, half_bits* out_half, HalfType type, float* out_f32);
 
 // ---- vec_linear.cu: rows <= kVecRows
 // y[t, r] (+)= W[r] . norm(x[t]); norm_weight null: x as it is. x f32 [rows, cols] (index as in rms_norm), y f32 [rows, w.rows].
@@ -101,8 +107,9 @@ void vec_experts_down(Stream stream, const DeviceMatrix& down, const float* h, c
                       std::uint32_t used, std::uint32_t rows, float* x);
 
 // ---- gemm.cu: the tile kernel, any number of rows
-// y [rows, w.rows] (+)= x W^T, f32 sums. Any format but f32; w.experts == 1. pinned: the same bits whatever the number of rows.
-void gemm(Stream stream, const DeviceMatrix& w, const bf16* x, std::uint32_t rows, float* y, bool add, bool pinned = false);
+// y [rows, w.rows] (+)= x W^T, f32 sums; x of half_type(w.format). Any format but f32; w.experts == 1. pinned: the same bits whatever the
+// number of rows.
+void gemm(Stream stream, const DeviceMatrix& w, const half_bits* x, std::uint32_t rows, float* y, bool add, bool pinned = false);
 // Pairs (row, choice) sorted by expert: pair p reads row row_of_pair[p]; expert e owns [offsets[e], offsets[e + 1]).
 struct ExpertPairs {
   std::uint32_t pairs = 0;
@@ -110,11 +117,12 @@ struct ExpertPairs {
   std::int32_t* row_of_pair = nullptr;     // [pairs]
   std::int32_t* pair_of_choice = nullptr;  // [rows * used]
 };
-// h [pairs, ffn] = silu(gate) * up of the pair's row of x [rows, cols]; gate_up's rows alternate as above.
-void experts_gate_up_gemm(Stream stream, const DeviceMatrix& gate_up, const bf16* x, const ExpertPairs& pairs, bf16* h,
-                          bool pinned = false);
-// y [pairs, down.rows] = W_down[expert of the pair] . h[pair].
-void experts_down_gemm(Stream stream, const DeviceMatrix& down, const bf16* h, const ExpertPairs& pairs, bf16* y, bool pinned = false);
+// h [pairs, ffn] = silu(gate) * up of the pair's row of x [rows, cols], of type h_type; gate_up's rows alternate as above.
+void experts_gate_up_gemm(Stream stream, const DeviceMatrix& gate_up, const half_bits* x, const ExpertPairs& pairs, half_bits* h,
+                          HalfType h_type, bool pinned = false);
+// y [pairs, down.rows] = W_down[expert of the pair] . h[pair], of h's type: half_type(down.format).
+void experts_down_gemm(Stream stream, const DeviceMatrix& down, const half_bits* h, const ExpertPairs& pairs, half_bits* y,
+                       bool pinned = false);
 
 // ---- linear_f32.cu
 // y [rows, w.rows] = x W^T, f32 weights and activations; the same bits whatever the number of rows.
@@ -134,8 +142,8 @@ std::size_t sort_scratch_ints(std::uint32_t rows, std::uint32_t used, std::uint3
 // ---- combine_experts.cu
 // width: a multiple of 8.
 // x[r] += sum_j weights[r, j] * y[pair_of_choice[r * used + j]], j in order.
-void combine_experts(Stream stream, const bf16* y, const std::int32_t* pair_of_choice, const float* weights, std::uint32_t rows,
-                     std::uint32_t used, std::uint32_t width, float* x);
+void combine_experts(Stream stream, const half_bits* y, HalfType type, const std::int32_t* pair_of_choice, const float* weights,
+                     std::uint32_t rows, std::uint32_t used, std::uint32_t width, float* x);
 
 // ---- qkv_norm_rope_store.cu
 struct QkvArguments {
@@ -163,7 +171,8 @@ struct AttentionArguments {
   bool grouped = false;  // some slot has a group other than 0 and -1
   RopeView rope;
   float* out_f32 = nullptr;
-  bf16* out_bf16 = nullptr;
+  half_bits* out_half = nullptr;
+  HalfType half_type = HalfType::kBF16;  // of out_half
 };
 // attention_vec.cu: few queries; each KV head's blocks are shared out over `splits` thread blocks and combined in order.
 // row_list [rows]: the step's rows to do. workspace: attention_vec_workspace(...) floats. Any head_dim that is a multiple of 8 up to 256.

@@ -12,8 +12,9 @@ constexpr int kMaxWarps = 8;
 
 // A block: one row. The second look at it finds it in the first-level cache (8 KiB at width 2,048). Which thread adds what depends on the
 // width alone, so a row's result does not depend on its batch.
-__global__ void __launch_bounds__(kMaxWarps* kWarp) rms_norm_kernel(const float* x, const std::int32_t* index, std::uint32_t width,
-                                                                    const float* weight, float eps, bf16* out_bf16, float* out_f32) {
+__global__ void __launch_bounds__(kMaxWarps* kWarp)
+    rms_norm_kernel(const float* x, const std::int32_t* index, std::uint32_t width, const float* weight, float eps, half_bits* out_half,
+                    HalfType type, float* out_f32) {
   __shared__ float partial[kMaxWarps];
   const std::size_t from = index == nullptr ? blockIdx.x : static_cast<std::size_t>(index[blockIdx.x]);
   const float4* row = reinterpret_cast<const float4*>(x + from * width);
@@ -37,18 +38,19 @@ __global__ void __launch_bounds__(kMaxWarps* kWarp) rms_norm_kernel(const float*
     const float4 y = make_float4(v.x * scale * w.x, v.y * scale * w.y, v.z * scale * w.z, v.w * scale * w.w);
     const std::size_t at = static_cast<std::size_t>(blockIdx.x) * fours + i;
     if (out_f32 != nullptr) reinterpret_cast<float4*>(out_f32)[at] = y;
-    if (out_bf16 != nullptr) reinterpret_cast<uint2*>(out_bf16)[at] = make_uint2(pack_bf16(y.x, y.y), pack_bf16(y.z, y.w));
+    if (out_half != nullptr) reinterpret_cast<uint2*>(out_half)[at] = make_uint2(pack_half(y.x, y.y, type), pack_half(y.z, y.w, type));
   }
 }
 
 }  // namespace
 
 void rms_norm(Stream stream, const float* x, const std::int32_t* index, std::uint32_t rows, std::uint32_t width, const float* weight,
-              float eps, bf16* out_bf16, float* out_f32) {
+              float eps, half_bits* out_half, HalfType type, float* out_f32) {
   GS_CHECK(width % 4 == 0);
   if (rows == 0) return;
   const std::size_t threads = std::min<std::size_t>(kMaxWarps * kWarp, ceil_div(width, 4 * kWarp) * kWarp);
-  launch(rms_norm_kernel, dim3(rows), dim3(static_cast<unsigned>(threads)), 0, stream, x, index, width, weight, eps, out_bf16, out_f32);
+  launch(rms_norm_kernel, dim3(rows), dim3(static_cast<unsigned>(threads)), 0, stream, x, index, width, weight, eps, out_half, type,
+         out_f32);
 }
 
 }  // namespace gritstone::cuda

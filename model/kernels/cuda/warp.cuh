@@ -1,5 +1,5 @@
-// What kernels share: warp reductions, bf16, and the few instructions that have no C++ spelling. The emulation in tests/model/cuda defines
-// the last part itself (GRITSTONE_EMULATE_CUDA), so kernels never write asm.
+// What kernels share: warp reductions, two-byte values, and the few instructions that have no C++ spelling. The emulation in
+// tests/model/cuda defines the last part itself (GRITSTONE_EMULATE_CUDA), so kernels never write asm.
 #pragma once
 
 #include <cuda_bf16.h>
@@ -7,6 +7,8 @@
 #include <cuda_runtime.h>
 
 #include <cstdint>
+
+#include "model/kernels/cuda/ops.h"
 
 namespace gritstone::cuda {
 
@@ -61,6 +63,16 @@ __device__ inline std::uint32_t pack_f16(float low, float high) {
   std::uint32_t word;
   memcpy(&word, &pair, sizeof(word));
   return word;
+}
+
+__device__ inline std::uint32_t pack_half(float low, float high, HalfType type) {
+  return type == HalfType::kF16 ? pack_f16(low, high) : pack_bf16(low, high);
+}
+__device__ inline float2 unpack_half(std::uint32_t word, HalfType type) {
+  if (type == HalfType::kBF16) return make_float2(bf16_low(word), bf16_high(word));
+  __half2 pair;
+  memcpy(&pair, &word, sizeof(pair));
+  return __half22float2(pair);
 }
 
 #ifndef GRITSTONE_EMULATE_CUDA
@@ -118,5 +130,14 @@ __device__ inline uint4 load_once(const void* p) { return __ldcs(static_cast<con
 #else
 #include <cuda_warp_instructions.h>
 #endif
+
+template <HalfType kType>
+__device__ inline void mma(float (&d)[4], const std::uint32_t (&a)[4], const std::uint32_t (&b)[2]) {
+  if constexpr (kType == HalfType::kF16) {
+    mma_f16(d, a, b);
+  } else {
+    mma_bf16(d, a, b);
+  }
+}
 
 }  // namespace gritstone::cuda

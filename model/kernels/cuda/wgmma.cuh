@@ -6,6 +6,8 @@
 
 #include <cstdint>
 
+#include "model/kernels/cuda/ops.h"
+
 namespace gritstone::cuda {
 
 #ifndef GRITSTONE_EMULATE_CUDA
@@ -38,22 +40,32 @@ __device__ inline std::uint64_t wgmma_matrix(const void* p) {
 #define GS_SUMS_4(j) "+f"(d[j][0]), "+f"(d[j][1]), "+f"(d[j][2]), "+f"(d[j][3])
 #define GS_SUMS_16(j) GS_SUMS_4(j), GS_SUMS_4(j + 1), GS_SUMS_4(j + 2), GS_SUMS_4(j + 3)
 
-// d += a b' for 64 rows of a and 256 rows of b, sixteen columns each: bf16 products, f32 sums. d[j][0], [1] of lane l in warp w of the
+// d += a b' for 64 rows of a and 256 rows of b, sixteen columns each: products of kType, f32 sums. d[j][0], [1] of lane l in warp w of the
 // group are row 16 w + l / 4 and columns 8 j + 2 (l % 4), + 1; d[j][2], [3] the same of row + 8.
+#define GS_WGMMA_64X256(type)                                                                                                              \
+  GS_WGMMA_ASM("wgmma.mma_async.sync.aligned.m64n256k16.f32." type "." type                                                                \
+               " {"                                                                                                                        \
+               "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, %16, %17, %18, %19, %20, %21, %22, %23, "            \
+               "%24, %25, %26, %27, %28, %29, %30, %31, %32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, "            \
+               "%46, %47, %48, %49, %50, %51, %52, %53, %54, %55, %56, %57, %58, %59, %60, %61, %62, %63, %64, %65, %66, %67, "            \
+               "%68, %69, %70, %71, %72, %73, %74, %75, %76, %77, %78, %79, %80, %81, %82, %83, %84, %85, %86, %87, %88, %89, "            \
+               "%90, %91, %92, %93, %94, %95, %96, %97, %98, %99, %100, %101, %102, %103, %104, %105, %106, %107, %108, %109, "            \
+               "%110, %111, %112, %113, %114, %115, %116, %117, %118, %119, %120, %121, %122, %123, %124, %125, %126, %127}, %128, %129, " \
+               "1, 1, 1, 0, 0;"                                                                                                            \
+               : GS_SUMS_16(0), GS_SUMS_16(4), GS_SUMS_16(8), GS_SUMS_16(12), GS_SUMS_16(16), GS_SUMS_16(20), GS_SUMS_16(24),              \
+                 GS_SUMS_16(28)                                                                                                            \
+               : "l"(matrix_a), "l"(matrix_b))
+template <HalfType kType>
 __device__ inline void wgmma_64x256(float (&d)[32][4], const void* a, const void* b) {
   const std::uint64_t matrix_a = wgmma_matrix(a), matrix_b = wgmma_matrix(b);
-  GS_WGMMA_ASM(
-      "wgmma.mma_async.sync.aligned.m64n256k16.f32.bf16.bf16 "
-      "{%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, %16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, "
-      "%28, %29, %30, %31, %32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47, %48, %49, %50, %51, %52, %53, "
-      "%54, %55, %56, %57, %58, %59, %60, %61, %62, %63, %64, %65, %66, %67, %68, %69, %70, %71, %72, %73, %74, %75, %76, %77, %78, %79, "
-      "%80, %81, %82, %83, %84, %85, %86, %87, %88, %89, %90, %91, %92, %93, %94, %95, %96, %97, %98, %99, %100, %101, %102, %103, %104, "
-      "%105, %106, %107, %108, %109, %110, %111, %112, %113, %114, %115, %116, %117, %118, %119, %120, %121, %122, %123, %124, %125, %126, "
-      "%127}, %128, %129, 1, 1, 1, 0, 0;"
-      : GS_SUMS_16(0), GS_SUMS_16(4), GS_SUMS_16(8), GS_SUMS_16(12), GS_SUMS_16(16), GS_SUMS_16(20), GS_SUMS_16(24), GS_SUMS_16(28)
-      : "l"(matrix_a), "l"(matrix_b));
+  if constexpr (kType == HalfType::kF16) {
+    GS_WGMMA_64X256("f16");
+  } else {
+    GS_WGMMA_64X256("bf16");
+  }
 }
 
+#undef GS_WGMMA_64X256
 #undef GS_SUMS_16
 #undef GS_SUMS_4
 #undef GS_WGMMA_ASM

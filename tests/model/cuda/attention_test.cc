@@ -54,9 +54,11 @@ void expect_rows(const KvScene& scene, const AttentionCase& c, const std::vector
   }
 }
 
-std::vector<float> as_floats(const std::vector<std::uint16_t>& bits) {
+HalfType half_type_of(const AttentionCase& c) { return c.kv_heads % 2 == 0 ? HalfType::kF16 : HalfType::kBF16; }
+
+std::vector<float> as_floats(const std::vector<half_bits>& bits, HalfType type) {
   std::vector<float> values;
-  for (const std::uint16_t x : bits) values.push_back(bf16_value(x));
+  for (const half_bits x : bits) values.push_back(type == HalfType::kF16 ? f16_to_f32(x) : bf16_value(x));
   return values;
 }
 
@@ -75,16 +77,17 @@ TEST_P(AttentionVecTest, EqualsReference) {
   const DeviceScene device(scene, rows);
   const std::vector<float> q = queries_of(scene, rows.size(), c.heads);
   const DeviceArray<float> q_device(q), out(q.size());
-  const DeviceArray<std::uint16_t> out_bf16(q.size());
+  const DeviceArray<std::uint16_t> out_half(q.size());
   const DeviceArray<std::int32_t> row_list(list);
   const std::uint32_t count = static_cast<std::uint32_t>(list.size());
   const DeviceArray<float> workspace(attention_vec_workspace(count, c.heads, c.dim, c.splits));
   AttentionArguments arguments = arguments_of(c, device, q_device);
   arguments.out_f32 = out.data();
-  arguments.out_bf16 = as_bf16(out_bf16);
+  arguments.out_half = out_half.data();
+  arguments.half_type = half_type_of(c);
   attention_vec(nullptr, arguments, device.step, row_list.data(), count, c.splits, device.kv, workspace.data());
   expect_rows(scene, c, rows, done, q, out.download(), 2e-6);
-  expect_rows(scene, c, rows, done, q, as_floats(out_bf16.download()), 4e-3);
+  expect_rows(scene, c, rows, done, q, as_floats(out_half.download(), half_type_of(c)), 4e-3);
 }
 
 INSTANTIATE_TEST_SUITE_P(Shapes, AttentionVecTest,
@@ -168,18 +171,19 @@ TEST_P(AttentionTilesTest, EqualsReference) {
   const DeviceScene device(scene, rows);
   const std::vector<float> q = queries_of(scene, rows.size(), c.heads);
   const DeviceArray<float> q_device(q), out(q.size());
-  const DeviceArray<std::uint16_t> out_bf16(q.size()), keys(blocks.size() * c.kv_heads * kPageSlots * c.dim);
+  const DeviceArray<std::uint16_t> out_half(q.size()), keys(blocks.size() * c.kv_heads * kPageSlots * c.dim);
   const DeviceArray<KeyBlock> block_list(blocks);
   const DeviceArray<AttentionTile> tile_list(tiles);
   rotate_keys(nullptr, block_list.data(), static_cast<std::uint32_t>(blocks.size()), device.step, device.kv, kLayer, device.rope,
               as_f16(keys));
   AttentionArguments arguments = arguments_of(c, device, q_device);
   arguments.out_f32 = out.data();
-  arguments.out_bf16 = as_bf16(out_bf16);
+  arguments.out_half = out_half.data();
+  arguments.half_type = half_type_of(c);
   attention_tiles(nullptr, arguments, device.step, tile_list.data(), static_cast<std::uint32_t>(tiles.size()), device.kv, as_f16(keys));
   // The weights are rounded to bf16.
   expect_rows(scene, c, rows, done, q, out.download(), 3e-3);
-  expect_rows(scene, c, rows, done, q, as_floats(out_bf16.download()), 5e-3);
+  expect_rows(scene, c, rows, done, q, as_floats(out_half.download(), half_type_of(c)), 5e-3);
 }
 
 INSTANTIATE_TEST_SUITE_P(Shapes, AttentionTilesTest,

@@ -39,21 +39,23 @@ class ExpertsGemm : public testing::TestWithParam<FormatCase> {
   void SetUp() override { GS_REQUIRE_DEVICE(); }
 };
 
-std::vector<std::uint16_t> gate_up(int variant, const TestWeights& weights, const DeviceArray<std::uint16_t>& x, const Routing& routing) {
-  DeviceArray<std::uint16_t> h(routing.row_of_pair.size() * (weights.view().rows / 2));
-  experts_gate_up_variant(nullptr, variant, weights.view(), as_bf16(x), routing.view(), as_bf16(h));
+std::vector<half_bits> gate_up(int variant, const TestWeights& weights, const DeviceArray<half_bits>& x, const Routing& routing,
+                               HalfType h_type) {
+  DeviceArray<half_bits> h(routing.row_of_pair.size() * (weights.view().rows / 2));
+  experts_gate_up_variant(nullptr, variant, weights.view(), x.data(), routing.view(), h.data(), h_type);
   return h.download();
 }
 
-std::vector<std::uint16_t> down(int variant, const TestWeights& weights, const DeviceArray<std::uint16_t>& h, const Routing& routing) {
-  DeviceArray<std::uint16_t> y(routing.row_of_pair.size() * weights.view().rows);
-  experts_down_variant(nullptr, variant, weights.view(), as_bf16(h), routing.view(), as_bf16(y));
+std::vector<half_bits> down(int variant, const TestWeights& weights, const DeviceArray<half_bits>& h, const Routing& routing) {
+  DeviceArray<half_bits> y(routing.row_of_pair.size() * weights.view().rows);
+  experts_down_variant(nullptr, variant, weights.view(), h.data(), routing.view(), y.data());
   return y.download();
 }
 
-// Besides the error of its sums, a value has that of its rounding to bf16.
-void expect_near(std::uint16_t got, double expected, double error) {
-  ASSERT_NEAR(double{bf16_to_f32(got)}, expected, 1e-6 + std::abs(expected) / 250 + error);
+// Besides the error of its sums, a value has that of its rounding.
+void expect_near(half_bits got, HalfType type, double expected, double error) {
+  const double rounding = type == HalfType::kF16 ? 1.0 / 2000 : 1.0 / 250;
+  ASSERT_NEAR(double{from_half(got, type)}, expected, 1e-6 + std::abs(expected) * rounding + error);
 }
 
 struct Shape {
@@ -70,20 +72,22 @@ const Shape kShapes[] = {
 TEST_P(ExpertsGemm, GateUpMatchesDoubleSums) {
   for (const Shape& s : kShapes) {
     const TestWeights weights(GetParam(), static_cast<std::uint32_t>(s.counts.size()), s.outputs, s.cols, s.rows);
-    const std::vector<float> x = random_bf16(s.cols, std::size_t{s.rows} * s.cols);
-    const DeviceArray<std::uint16_t> device_x = upload_bf16(x);
+    const std::vector<float> x = random_halves(s.cols, std::size_t{s.rows} * s.cols, weights.type());
+    const DeviceArray<half_bits> device_x = upload_halves(x, weights.type());
     const Routing routing(s.counts, s.rows);
     const std::size_t ffn = s.outputs / 2;
     for (int variant = 0; variant < kGemmVariants; ++variant) {
       if (!has_gemm_variant(variant)) continue;
-      const std::vector<std::uint16_t> h = gate_up(variant, weights, device_x, routing);
+      // h is of the type that the weights after these take.
+      const HalfType h_type = variant % 2 == 0 ? HalfType::kF16 : HalfType::kBF16;
+      const std::vector<half_bits> h = gate_up(variant, weights, device_x, routing, h_type);
       for (std::size_t i = 0; i < h.size(); ++i) {
         SCOPED_TRACE(testing::Message() << "variant " << variant << ", pair " << i / ffn << ", column " << i % ffn);
         const std::size_t expert = routing.expert_of(i / ffn);
         const float* row = x.data() + static_cast<std::size_t>(routing.row_of_pair[i / ffn]) * s.cols;
         const TestWeights::Product gate = weights.product(expert, i % ffn * 2, row), up = weights.product(expert, i % ffn * 2 + 1, row);
         const double silu = gate.sum / (1 + std::exp(-gate.sum));
-        expect_near(h[i], silu * up.sum, 1.1 * gate.error * std::abs(up.sum) + (std::abs(silu) + gate.error) * up.error);
+        expect_near(h[i], h_type, silu * up.sum, 1.1 * gate.error * std::abs(up.sum) + (std::abs(silu) + gate.error) * up.error);
         if (HasFatalFailure()) return;
       }
     }
@@ -95,15 +99,15 @@ TEST_P(ExpertsGemm, DownMatchesDoubleSums) {
     for (const std::uint32_t outputs : {s.outputs, 97u}) {
       const TestWeights weights(GetParam(), static_cast<std::uint32_t>(s.counts.size()), outputs, s.cols, s.rows);
       const Routing routing(s.counts, s.rows);
-      const std::vector<float> h = random_bf16(s.cols, routing.row_of_pair.size() * s.cols);
-      const DeviceArray<std::uint16_t> device_h = upload_bf16(h);
+      const std::vector<float> h = random_halves(s.cols, routing.row_of_pair.size() * s.cols, weights.type());
+      const DeviceArray<half_bits> device_h = upload_halves(h, weights.type());
       for (int variant = 0; variant < kGemmVariants; ++variant) {
         if (!has_gemm_variant(variant)) continue;
-        const std::vector<std::uint16_t> y = down(variant, weights, device_h, routing);
+        const std::vector<half_bits> y = down(variant, weights, device_h, routing);
         for (std::size_t i = 0; i < y.size(); ++i) {
           SCOPED_TRACE(testing::Message() << "variant " << variant << ", pair " << i / outputs << ", output " << i % outputs);
           const auto p = weights.product(routing.expert_of(i / outputs), i % outputs, h.data() + i / outputs * s.cols);
-          expect_near(y[i], p.sum, p.error);
+          expect_near(y[i], weights.type(), p.sum, p.error);
           if (HasFatalFailure()) return;
         }
       }
@@ -114,23 +118,23 @@ TEST_P(ExpertsGemm, DownMatchesDoubleSums) {
 TEST_P(ExpertsGemm, BitsDependOnNeitherShapeNorPairs) {
   constexpr std::uint32_t kRows = 50, kOutputs = 72, kCols = 160;
   const TestWeights up(GetParam(), 3, kOutputs, kCols, 12);
-  const DeviceArray<std::uint16_t> x = upload_bf16(random_bf16(13, kRows * kCols));
+  const DeviceArray<half_bits> x = upload_halves(random_halves(13, kRows * kCols, up.type()), up.type());
   const Routing routing({17, 70, 30}, kRows);
-  const std::vector<std::uint16_t> h = gate_up(3, up, x, routing);
-  const DeviceArray<std::uint16_t> inputs = upload_bf16(random_bf16(14, routing.row_of_pair.size() * kCols));
-  const std::vector<std::uint16_t> y = down(3, up, inputs, routing);
+  const std::vector<half_bits> h = gate_up(3, up, x, routing, up.type());
+  const DeviceArray<half_bits> inputs = upload_halves(random_halves(14, routing.row_of_pair.size() * kCols, up.type()), up.type());
+  const std::vector<half_bits> y = down(3, up, inputs, routing);
   for (int variant = 0; variant < kWarpgroupVariant; ++variant) {
     if (!has_gemm_variant(variant)) continue;
-    EXPECT_EQ(gate_up(variant, up, x, routing), h) << variant;
+    EXPECT_EQ(gate_up(variant, up, x, routing, up.type()), h) << variant;
     EXPECT_EQ(down(variant, up, inputs, routing), y) << variant;
   }
   // The first 17 pairs alone.
   const Routing few({17, 0, 0}, kRows);
-  DeviceArray<std::uint16_t> few_h(17 * kOutputs / 2), few_y(17 * kOutputs);
-  experts_gate_up_gemm(nullptr, up.view(), as_bf16(x), few.view(), as_bf16(few_h), true);
-  experts_down_gemm(nullptr, up.view(), as_bf16(inputs), few.view(), as_bf16(few_y), true);
-  EXPECT_EQ(few_h.download(), std::vector<std::uint16_t>(h.begin(), h.begin() + 17 * kOutputs / 2));
-  EXPECT_EQ(few_y.download(), std::vector<std::uint16_t>(y.begin(), y.begin() + 17 * kOutputs));
+  DeviceArray<half_bits> few_h(17 * kOutputs / 2), few_y(17 * kOutputs);
+  experts_gate_up_gemm(nullptr, up.view(), x.data(), few.view(), few_h.data(), up.type(), true);
+  experts_down_gemm(nullptr, up.view(), inputs.data(), few.view(), few_y.data(), true);
+  EXPECT_EQ(few_h.download(), std::vector<half_bits>(h.begin(), h.begin() + 17 * kOutputs / 2));
+  EXPECT_EQ(few_y.download(), std::vector<half_bits>(y.begin(), y.begin() + 17 * kOutputs));
 }
 
 TEST_P(ExpertsGemm, ManyExperts) {
@@ -141,11 +145,11 @@ TEST_P(ExpertsGemm, ManyExperts) {
   counts[kExperts - 1] = 18;
   const TestWeights weights(GetParam(), kExperts, kOutputs, kCols, 15);
   const Routing routing(counts, 1);
-  const std::vector<float> h = random_bf16(16, routing.row_of_pair.size() * kCols);
-  const std::vector<std::uint16_t> y = down(0, weights, upload_bf16(h), routing);
+  const std::vector<float> h = random_halves(16, routing.row_of_pair.size() * kCols, weights.type());
+  const std::vector<half_bits> y = down(0, weights, upload_halves(h, weights.type()), routing);
   for (std::size_t i = 0; i < y.size(); ++i) {
     const auto p = weights.product(routing.expert_of(i / kOutputs), i % kOutputs, h.data() + i / kOutputs * kCols);
-    expect_near(y[i], p.sum, p.error);
+    expect_near(y[i], weights.type(), p.sum, p.error);
     if (HasFatalFailure()) return;
   }
 }

@@ -18,9 +18,9 @@ class Gemm : public testing::TestWithParam<FormatCase> {
   void SetUp() override { GS_REQUIRE_DEVICE(); }
 };
 
-std::vector<float> multiply(int variant, const TestWeights& weights, const DeviceArray<std::uint16_t>& x, std::uint32_t rows) {
+std::vector<float> multiply(int variant, const TestWeights& weights, const DeviceArray<half_bits>& x, std::uint32_t rows) {
   DeviceArray<float> y(std::size_t{rows} * weights.view().rows);
-  gemm_variant(nullptr, variant, weights.view(), as_bf16(x), rows, y.data(), false);
+  gemm_variant(nullptr, variant, weights.view(), x.data(), rows, y.data(), false);
   return y.download();
 }
 
@@ -43,8 +43,8 @@ TEST_P(Gemm, EveryShapeMatchesDoubleSums) {
       {1, 32, 32}, {9, 97, 96}, {33, 300, 160}, {70, 130, 256}, {130, 259, codes ? 288u : 72u}, {20, 64, codes ? 32u : 8u}};
   for (const Shape& s : shapes) {
     const TestWeights weights(GetParam(), 1, s.outputs, s.cols, s.rows);
-    const std::vector<float> x = random_bf16(s.cols, std::size_t{s.rows} * s.cols);
-    const DeviceArray<std::uint16_t> device_x = upload_bf16(x);
+    const std::vector<float> x = random_halves(s.cols, std::size_t{s.rows} * s.cols, weights.type());
+    const DeviceArray<half_bits> device_x = upload_halves(x, weights.type());
     for (int variant = 0; variant < kGemmVariants; ++variant) {
       if (!has_gemm_variant(variant)) continue;
       SCOPED_TRACE(testing::Message() << s.rows << " x " << s.outputs << " x " << s.cols << ", variant " << variant);
@@ -58,10 +58,10 @@ TEST_P(Gemm, AddsToWhatIsThere) {
   for (const std::uint32_t outputs : {33u, 48u}) {
     constexpr std::uint32_t kRows = 21, kCols = 96;
     const TestWeights weights(GetParam(), 1, outputs, kCols, 5);
-    const std::vector<float> x = random_bf16(6, kRows * kCols), before = random_values(7, kRows * outputs);
-    const DeviceArray<std::uint16_t> device_x = upload_bf16(x);
+    const std::vector<float> x = random_halves(6, kRows * kCols, weights.type()), before = random_values(7, kRows * outputs);
+    const DeviceArray<half_bits> device_x = upload_halves(x, weights.type());
     DeviceArray<float> y(before);
-    gemm(nullptr, weights.view(), as_bf16(device_x), kRows, y.data(), true);
+    gemm(nullptr, weights.view(), device_x.data(), kRows, y.data(), true);
     expect_products(weights, x, before, y.download());
   }
 }
@@ -69,7 +69,7 @@ TEST_P(Gemm, AddsToWhatIsThere) {
 TEST_P(Gemm, BitsDependOnNeitherShapeNorRows) {
   constexpr std::uint32_t kRows = 140, kOutputs = 66, kCols = 224;
   const TestWeights weights(GetParam(), 1, kOutputs, kCols, 8);
-  const DeviceArray<std::uint16_t> x = upload_bf16(random_bf16(9, kRows * kCols));
+  const DeviceArray<half_bits> x = upload_halves(random_halves(9, kRows * kCols, weights.type()), weights.type());
   const std::vector<float> all = multiply(3, weights, x, kRows);
   const auto expect_same = [&](const std::vector<float>& some) {
     for (std::size_t i = 0; i < some.size(); ++i) {
@@ -81,7 +81,7 @@ TEST_P(Gemm, BitsDependOnNeitherShapeNorRows) {
   }
   for (const std::uint32_t rows : {1u, 8u, 16u, 17u, 64u, 65u, 128u, 129u}) {
     DeviceArray<float> y(rows * kOutputs);
-    gemm(nullptr, weights.view(), as_bf16(x), rows, y.data(), false, true);
+    gemm(nullptr, weights.view(), x.data(), rows, y.data(), false, true);
     expect_same(y.download());
   }
 }
@@ -90,8 +90,8 @@ TEST_P(Gemm, ManyColumnTiles) {
   // More than a band of eight, with two row tiles.
   constexpr std::uint32_t kRows = 18, kOutputs = 300, kCols = 64;
   const TestWeights weights(GetParam(), 1, kOutputs, kCols, 10);
-  const std::vector<float> x = random_bf16(11, kRows * kCols);
-  expect_products(weights, x, {}, multiply(0, weights, upload_bf16(x), kRows));
+  const std::vector<float> x = random_halves(11, kRows * kCols, weights.type());
+  expect_products(weights, x, {}, multiply(0, weights, upload_halves(x, weights.type()), kRows));
 }
 
 INSTANTIATE_TEST_SUITE_P(Formats, Gemm, testing::ValuesIn(kGemmFormats), [](const auto& c) { return testing::PrintToString(c.param); });

@@ -27,19 +27,11 @@ struct FormatCase {
 inline constexpr FormatCase kGemmFormats[] = {
     {WeightFormat::kBF16, 32}, {WeightFormat::kInt4, 16}, {WeightFormat::kInt4, 32}, {WeightFormat::kInt8, 16}, {WeightFormat::kInt8, 32}};
 
-// Values of which bf16 loses nothing.
-inline std::vector<float> random_bf16(std::uint32_t seed, std::size_t count) {
-  std::vector<float> values = random_values(seed, count);
-  for (float& v : values) v = bf16_to_f32(f32_to_bf16(v));
-  return values;
+inline DeviceArray<half_bits> upload_halves(const std::vector<float>& values, HalfType type) {
+  std::vector<half_bits> bits;
+  for (const float v : values) bits.push_back(to_half(v, type));
+  return DeviceArray<half_bits>(bits);
 }
-inline DeviceArray<std::uint16_t> upload_bf16(const std::vector<float>& values) {
-  std::vector<std::uint16_t> bits;
-  for (const float v : values) bits.push_back(f32_to_bf16(v));
-  return DeviceArray<std::uint16_t>(bits);
-}
-inline const bf16* as_bf16(const DeviceArray<std::uint16_t>& array) { return reinterpret_cast<const bf16*>(array.data()); }
-inline bf16* as_bf16(DeviceArray<std::uint16_t>& array) { return reinterpret_cast<bf16*>(array.data()); }
 
 class TestWeights {
  public:
@@ -49,7 +41,7 @@ class TestWeights {
     std::vector<std::uint8_t> bytes;
     std::vector<std::uint16_t> pairs;
     if (c.format == WeightFormat::kBF16) {
-      values_ = random_bf16(seed, count);
+      values_ = random_halves(seed, count, HalfType::kBF16);
       for (const float v : values_) {
         bytes.push_back(static_cast<std::uint8_t>(f32_to_bf16(v) & 255));
         bytes.push_back(static_cast<std::uint8_t>(f32_to_bf16(v) >> 8));
@@ -72,7 +64,7 @@ class TestWeights {
           bytes[i] = static_cast<std::uint8_t>(code);
         }
         const float scale = f16_to_f32(pairs[i / c.group * 2]), least = f16_to_f32(pairs[i / c.group * 2 + 1]);
-        values_.push_back(bf16_to_f32(f32_to_bf16(std::fmaf(scale, static_cast<float>(code), least))));
+        values_.push_back(f16_to_f32(f32_to_f16(std::fmaf(scale, static_cast<float>(code), least))));
       }
     }
     bytes_ = DeviceArray<std::uint8_t>(bytes);
@@ -82,6 +74,7 @@ class TestWeights {
   }
 
   const DeviceMatrix& view() const noexcept { return view_; }
+  HalfType type() const noexcept { return half_type(view_.format); }  // of the activations that it meets
   // The inner product of a row with x, and the error it may have.
   struct Product {
     double sum = 0, error = 0;
@@ -98,7 +91,7 @@ class TestWeights {
 
  private:
   DeviceMatrix view_;
-  std::vector<float> values_;  // as the products take them: rounded to bf16
+  std::vector<float> values_;  // as the products take them: rounded to type()
   DeviceArray<std::uint8_t> bytes_;
   DeviceArray<std::uint16_t> pairs_;
 };

@@ -21,11 +21,12 @@ TEST(RmsNorm, MatchesItsDefinition) {
     const std::vector<std::int32_t> chosen = random_indices(width, kRows, kOf);
     const DeviceArray<float> device_x(x), device_weight(weight), plain(kRows * width), indexed(kRows * width);
     const DeviceArray<std::int32_t> index(chosen);
-    const DeviceArray<bf16> rounded(kRows * width);
-    rms_norm(nullptr, device_x.data(), index.data(), kRows, width, device_weight.data(), kEps, rounded.data(), indexed.data());
-    rms_norm(nullptr, device_x.data(), nullptr, kRows, width, device_weight.data(), kEps, nullptr, plain.data());
+    const HalfType type = width % 8 == 0 ? HalfType::kF16 : HalfType::kBF16;
+    const DeviceArray<half_bits> rounded(kRows * width);
+    rms_norm(nullptr, device_x.data(), index.data(), kRows, width, device_weight.data(), kEps, rounded.data(), type, indexed.data());
+    rms_norm(nullptr, device_x.data(), nullptr, kRows, width, device_weight.data(), kEps, nullptr, type, plain.data());
     const std::vector<float> by_index = indexed.download(), in_order = plain.download();
-    const std::vector<bf16> halves = rounded.download();
+    const std::vector<half_bits> halves = rounded.download();
     for (std::uint32_t r = 0; r < kRows; ++r) {
       const auto expect_row = [&](const float* y, std::size_t from) {
         double squares = 0;
@@ -40,9 +41,18 @@ TEST(RmsNorm, MatchesItsDefinition) {
       expect_row(in_order.data() + r * width, r);
     }
     for (std::size_t i = 0; i < halves.size(); ++i) {
-      ASSERT_EQ(__bfloat162float(halves[i]), __bfloat162float(__float2bfloat16_rn(by_index[i])));
+      ASSERT_EQ(halves[i], type == HalfType::kF16 ? f32_to_f16(by_index[i]) : f32_to_bf16(by_index[i]));
     }
   }
+}
+
+TEST(RmsNorm, WhatF16CannotHoldBecomesItsLargest) {
+  GS_REQUIRE_DEVICE();
+  const DeviceArray<float> x(std::vector<float>{1, -1, 1, 1}), weight(std::vector<float>{1e6f, 1e6f, 7e4f, 3});
+  const DeviceArray<half_bits> y(4);
+  rms_norm(nullptr, x.data(), nullptr, 1, 4, weight.data(), 0, y.data(), HalfType::kF16, nullptr);
+  const std::vector<half_bits> got = y.download();
+  for (std::size_t i = 0; i < 4; ++i) EXPECT_EQ(f16_to_f32(got[i]), (std::vector<float>{65504, -65504, 65504, 3})[i]) << i;
 }
 
 }  // namespace

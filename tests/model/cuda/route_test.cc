@@ -88,19 +88,20 @@ TEST(Route, CombineAddsWeightedOutputs) {
       const std::uint32_t pairs = kRows * used;
       const std::vector<float> x = random_values(width, kRows * width), outputs = random_values(width + 1, pairs * width),
                                weights = random_values(used, pairs);
-      std::vector<bf16> y(outputs.size());
-      for (std::size_t i = 0; i < y.size(); ++i) y[i] = __float2bfloat16_rn(outputs[i]);
+      const HalfType type = used % 2 == 1 ? HalfType::kF16 : HalfType::kBF16;
+      std::vector<half_bits> y(outputs.size());
+      for (std::size_t i = 0; i < y.size(); ++i) y[i] = to_half(outputs[i], type);
       const std::vector<std::int32_t> places = random_indices(used, pairs, static_cast<std::int32_t>(pairs));
       const DeviceArray<float> device_x(x), device_weights(weights);
-      const DeviceArray<bf16> device_y(y);
+      const DeviceArray<half_bits> device_y(y);
       const DeviceArray<std::int32_t> pair_of_choice(places);
-      combine_experts(nullptr, device_y.data(), pair_of_choice.data(), device_weights.data(), kRows, used, width, device_x.data());
+      combine_experts(nullptr, device_y.data(), type, pair_of_choice.data(), device_weights.data(), kRows, used, width, device_x.data());
       const std::vector<float> sum = device_x.download();
       for (std::size_t r = 0; r < kRows; ++r) {
         for (std::size_t c = 0; c < width; ++c) {
           double expected = double{x[r * width + c]};
           for (std::size_t j = r * used; j < (r + 1) * used; ++j) {
-            expected += double{weights[j]} * double{__bfloat162float(y[static_cast<std::size_t>(places[j]) * width + c])};
+            expected += double{weights[j]} * double{from_half(y[static_cast<std::size_t>(places[j]) * width + c], type)};
           }
           ASSERT_NEAR(sum[r * width + c], expected, 1e-5) << width << ", " << used;
         }

@@ -58,6 +58,8 @@ inline float2 __half22float2(__half2 x) { return {x.x, x.y}; }
 inline float __low2float(__half2 x) { return x.x; }
 inline float __high2float(__half2 x) { return x.y; }
 inline __half __low2half(__half2 x) { return x.x; }
+inline __half2 __low2half2(__half2 x) { return {x.x, x.x}; }
+inline __half2 __high2half2(__half2 x) { return {x.y, x.y}; }
 inline __half __high2half(__half2 x) { return x.y; }
 inline __half2 __halves2half2(__half x, __half y) { return {x, y}; }
 inline __half2 __half2half2(__half x) { return {x, x}; }

@@ -9,24 +9,23 @@ template <int N>
 void wgmma_wait() {}
 
 // Element (row, column) of a swizzled matrix.
-inline float wgmma_element(const void* matrix, unsigned row, unsigned column) {
+template <HalfType kType>
+float wgmma_element(const void* matrix, unsigned row, unsigned column) {
   const std::uintptr_t address = reinterpret_cast<std::uintptr_t>(matrix) + row * 128 + column * 2;
   const std::uintptr_t place = address ^ ((address >> 7 & 7) << 4);
   std::uint16_t bits;
   std::memcpy(&bits, reinterpret_cast<const void*>(place), sizeof(bits));
-  const std::uint32_t wide = static_cast<std::uint32_t>(bits) << 16;
-  float value;
-  std::memcpy(&value, &wide, sizeof(value));
-  return value;
+  return unpack_half(bits, kType).x;
 }
 
-inline void wgmma_64x256(float (&d)[32][4], const void* a, const void* b) {
+template <HalfType kType>
+void wgmma_64x256(float (&d)[32][4], const void* a, const void* b) {
   const unsigned lane = threadIdx.x % 32, first = threadIdx.x / 32 % 4 * 16 + lane / 4;
   for (unsigned j = 0; j < 32; ++j) {
     for (unsigned i = 0; i < 4; ++i) {
       const unsigned row = first + i / 2 * 8, output = 8 * j + 2 * (lane % 4) + i % 2;
       float sum = 0;
-      for (unsigned k = 0; k < 16; ++k) sum += wgmma_element(a, row, k) * wgmma_element(b, output, k);
+      for (unsigned k = 0; k < 16; ++k) sum += wgmma_element<kType>(a, row, k) * wgmma_element<kType>(b, output, k);
       d[j][i] += sum;
     }
   }
