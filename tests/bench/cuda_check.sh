@@ -2,7 +2,7 @@
 # What only a GPU can show, in stages; every figure of docs/results/cuda.md comes from here.
 #   tests/bench/cuda_check.sh [--build DIR] [--work DIR] STAGE...
 #     tests       the op and engine tests on the device
-#     sanitizer   compute-sanitizer (memcheck) over the same tests
+#     sanitizer   compute-sanitizer over the same tests (TOOLS="memcheck racecheck synccheck", FILTER)
 #     parity      transformers in bf16 on the same GPU (python3 with torch and transformers)
 #     agreement   teacher-forced choices against the CPU's f32 (SMOLLM2=FILE, TEXT=FILE)
 #     bf16 q4     speed of the synthetic OLMoE-1B-7B in bf16 and Q4_K
@@ -35,7 +35,10 @@ for stage in "$@"; do
   printf '\n== %s\n' "$stage"
   case "$stage" in
     tests) run "$tests" --gtest_brief=1 ;;
-    sanitizer) run compute-sanitizer --tool memcheck --error-exitcode 9 "$tests" --gtest_brief=1 --gtest_filter="${FILTER:-*}" ;;
+    sanitizer)
+      for tool in ${TOOLS:-memcheck}; do
+        run compute-sanitizer --tool "$tool" --error-exitcode 9 "$tests" --gtest_brief=1 --gtest_filter="${FILTER:-*}"
+      done ;;
     parity) run python3 tests/reference/compare_cuda.py --gritstone "$gritstone" ;;
     agreement) run "$bench/cuda_agreement_bench" "${SMOLLM2:?}" "${TEXT:?}" ;;
     bf16) run "$bench/cuda_bench" "$work/olmoe-bf16.gguf" --synth bf16 ;;

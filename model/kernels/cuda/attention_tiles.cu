@@ -11,7 +11,7 @@
 namespace gritstone::cuda {
 namespace {
 
-constexpr int kWarps = 4;  // sixteen queries each
+constexpr int kWarps = kTileRows / 16;  // sixteen queries each
 constexpr int kThreads = kWarps * kWarp;
 constexpr std::uint32_t kSlots = kPageSlots;
 
@@ -48,11 +48,12 @@ __device__ inline void fetch(const Work& work, const AttentionTile& tile, const 
   const __half* keys = work.keys + (static_cast<std::size_t>(tile.key_block + block) * work.kv.kv_heads + kv_head) * kSlots * kDim;
   const bf16* values = work.kv.block(page, work.arguments.layer, true, kv_head);
   const std::uint32_t slots = static_cast<std::uint32_t>(tile.visible) - block * kSlots;
+  // The second form is the first for any kChunks; the compiler cannot fold its constants.
+  constexpr bool kEven = kThreads % kChunks == 0, kWhole = kSlots * kChunks % kThreads == 0;
 #pragma unroll
-  for (std::uint32_t i = 0; i < kSlots * kChunks / kThreads; ++i) {
-    // The second form is the first for any kChunks; the compiler cannot fold its constants.
-    constexpr bool kEven = kThreads % kChunks == 0;
+  for (std::uint32_t i = 0; i < (kSlots * kChunks + kThreads - 1) / kThreads; ++i) {
     const std::uint32_t chunk = threadIdx.x + i * kThreads;
+    if (!kWhole && chunk >= kSlots * kChunks) break;
     const std::uint32_t row = kEven ? threadIdx.x / kChunks + i * (kThreads / kChunks) : chunk / kChunks;
     unsigned char* to = stage + row * Layout<kDim>::kRow + (kEven ? threadIdx.x : chunk) % kChunks * 16;
     copy_async(to, keys + threadIdx.x * 8 + i * kThreads * 8, true);
@@ -146,12 +147,12 @@ __device__ inline void weigh(float (&scores)[8][4], float (&top)[2], float (&sum
   }
 }
 
-// Block (head, tile): 64 queries of a head, a warp sixteen. Tiles are taken from the last, which in causal prefill sees most, to the first.
-// The limit is shared memory: a warp reads all of K and V for its sixteen rows, 128 bytes a cycle make 470 TFLOP/s at most on an H100.
+// Block (head, tile): 128 queries of a head, a warp sixteen. Tiles are taken from the last, which in causal prefill sees most, to the
+// first. The limit is shared memory: a warp reads all of K and V for its sixteen rows, 128 bytes a cycle make 470 TFLOP/s at most on an
+// H100.
 template <int kDim>
-__global__ void __launch_bounds__(kThreads, 3) attend_tile(Work work) {
+__global__ void __launch_bounds__(kThreads, 1) attend_tile(Work work) {
   GS_DYNAMIC_SHARED(shared);
-  // A reference: its members are read again from the cache where they are used, since registers for three blocks a processor are short.
   const AttentionTile& tile = work.tiles[gridDim.y - 1 - blockIdx.y];
   const std::uint32_t head = blockIdx.x, kv_head = head / (work.arguments.heads / work.kv.kv_heads);
   const std::uint32_t lane = threadIdx.x % kWarp, warp = threadIdx.x / kWarp;
@@ -198,7 +199,7 @@ __global__ void __launch_bounds__(kThreads, 3) attend_tile(Work work) {
     if (following < blocks) fetch<kDim>(work, tile, pages, following, kv_head, shared + (stage ^ 1) * Layout<kDim>::kStage);
     const unsigned char* here = shared + stage * Layout<kDim>::kStage;
     const int first_slot = static_cast<int>(block * kSlots);
-    if (first_slot < most_visible) {
+    if (warp * 16 < static_cast<std::uint32_t>(tile.rows) && first_slot < most_visible) {
       float scores[8][4] = {};
       multiply_keys<kDim>(q, here, scores);
       const bool mixed = grouped && marks[block] == kMixed;

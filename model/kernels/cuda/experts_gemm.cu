@@ -58,8 +58,8 @@ void run_variant(Stream stream, int variant, const DeviceMatrix& w, const half_b
     case 3:
       return run<Wide, kEpilogue>(stream, work);
     default:
-      work.row_tiles = most_row_tiles(work, WarpgroupTile::kRows);
-      return launch_gemm_warpgroup<kEpilogue>(stream, work);
+      work.row_tiles = most_row_tiles(work, WarpgroupTile<3>::kRows);
+      return launch_gemm_warpgroup<3, kEpilogue>(stream, work);
   }
 }
 

@@ -60,8 +60,8 @@ void gemm_variant(Stream stream, int variant, const DeviceMatrix& w, const half_
     case 3:
       return run<Wide>(stream, work);
     default:
-      work.row_tiles = static_cast<std::uint32_t>(ceil_div(rows, WarpgroupTile::kRows));
-      return launch_gemm_warpgroup<Epilogue::kF32>(stream, work);
+      work.row_tiles = static_cast<std::uint32_t>(ceil_div(rows, WarpgroupTile<2>::kRows));
+      return launch_gemm_warpgroup<2, Epilogue::kF32>(stream, work);
   }
 }
 

@@ -201,7 +201,7 @@ __device__ void run_steps(unsigned char* shared, Rows& rows, Weights& weights, s
         const bool last = i == kItems - 1;
         if (last) {
           copy_async_wait<Tile::kStages - 2>();
-          __syncthreads();  // the next step's stage is there, and all have loaded the last of this one's
+          sync_block<Tile::kThreads>();  // the next step's stage is there, and all have loaded the last of this one's
         }
         if constexpr (kMultiplies) {
           fragments.load(shared + (last ? next : stage) * Tile::kStageBytes, warp_row, warp_output, (i + 1) % kItems);

@@ -180,7 +180,7 @@ void attention_vec(Stream stream, const AttentionArguments& arguments, const Ste
                    std::uint32_t rows, std::uint32_t splits, const KvView& kv, float* workspace);
 std::size_t attention_vec_workspace(std::uint32_t rows, std::uint32_t heads, std::uint32_t head_dim, std::uint32_t splits);
 // attention_tiles.cu: many queries of a sequence, on the tensor cores. A tile is up to kTileRows consecutive rows of one sequence.
-inline constexpr std::uint32_t kTileRows = 64;
+inline constexpr std::uint32_t kTileRows = 128;
 struct AttentionTile {
   std::int32_t sequence = 0;
   std::int32_t row = 0;  // of the step

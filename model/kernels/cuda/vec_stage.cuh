@@ -54,7 +54,8 @@ class VecStage {
         for (std::uint32_t b = 0; b < kBatch; ++b) {
           const Part part = part_of(min(first + b * warps(), rows() * s_.spans - 1));
           const float scale = kRows == 1 ? only_scale : norm_scale(part.row, eps);
-          const float4 x = *keep(part);
+          // Past the last part: nothing is kept of it, and another warp may be writing it.
+          const float4 x = first + b * warps() < rows() * s_.spans ? *keep(part) : make_float4(0, 0, 0, 0);
           float4 w = make_float4(0, 0, 0, 0);
           if (part.column < s_.cols) w = *reinterpret_cast<const float4*>(shared_ + s_.norm + part.column * sizeof(float));
           v[b] = make_float4(x.x * scale * w.x, x.y * scale * w.y, x.z * scale * w.z, x.w * scale * w.w);

@@ -124,6 +124,12 @@ __device__ inline void copy_async_wait() {
   asm volatile("cp.async.wait_group %0;" ::"n"(N) : "memory");
 }
 
+// __syncthreads() for the block's kThreads threads, whose warps may meet here from different places of the program.
+template <int kThreads>
+__device__ inline void sync_block() {
+  asm volatile("bar.sync 1, %0;" ::"n"(kThreads) : "memory");
+}
+
 // 16 bytes that are read once: past the first-level cache.
 __device__ inline uint4 load_once(const void* p) { return __ldcs(static_cast<const uint4*>(p)); }
 

@@ -63,6 +63,12 @@ void copy_async_wait() {
   ::emulation::wait_for_copies(N);
 }
 
+template <int kThreads>
+void sync_block(GS_EMULATED_PLACE) {
+  if (kThreads != blockDim.x) ::emulation::fail("a barrier of another number of threads than the block has", file, line);
+  ::emulation::meet_block(false, file, line);
+}
+
 inline uint4 load_once(const void* p, GS_EMULATED_PLACE) {
   check_aligned(p, file, line);
   uint4 value;
