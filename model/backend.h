@@ -38,6 +38,8 @@ class Backend {
   virtual ~Backend() = default;
 
   virtual std::string name() const = 0;  // "cpu-avx2", "cuda-sm90": part of the numerics id
+  // Bumped whenever a change alters the bits that a backend's kernels produce, so that cached states of older versions are not mixed in.
+  virtual int numerics_version() const = 0;
   virtual std::size_t threads() const noexcept = 0;
 
   // Puts every segment into its slots, at the latest while the next forward runs; the spans are kept alive as long as they are needed.

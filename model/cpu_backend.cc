@@ -21,6 +21,7 @@ class CpuBackend : public Backend {
         transfer_{*kernels_.vector, threads_, pool_, KvShape{config_.layers, config_.kv_heads, config_.head_dim}},
         transformer_(config_, weights_, kernels_, threads_) {}
 
+  int numerics_version() const override { return 1; }
   std::string name() const override { return "cpu-" + std::string(kernels_.isa); }
   std::size_t threads() const noexcept override { return threads_.threads(); }
   void load(const KvSequence& sequence, std::span<const Segment> segments) override { transfer_.load(sequence, segments); }

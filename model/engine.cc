@@ -13,9 +13,6 @@
 namespace gritstone {
 namespace {
 
-// Bumped whenever a change alters the bits a kernel produces, so that cached states of older versions are not mixed in.
-constexpr const char* kNumericsVersion = "1";
-
 // Between two turns of a bulk job that cannot be split, while others run.
 constexpr std::chrono::seconds kBulkTurn{5};
 
@@ -110,7 +107,7 @@ class JobEngine : public Engine {
         pages_((options.kv_slots + kKvBlock - 1) / kKvBlock),
         batch_tokens_(options.max_batch_tokens),
         numerics_id_(backend_->name() + (options.compute == ComputeMode::kF32 ? "-f32-" : "-fast-") +
-                     std::string(kv_type_name(options.kv_type)) + "-v" + kNumericsVersion),
+                     std::string(kv_type_name(options.kv_type)) + "-v" + std::to_string(backend_->numerics_version())),
         thread_([this] { loop(); }) {}
 
   ~JobEngine() override {
