@@ -1,5 +1,5 @@
-# gritstone_precompile(TARGET header...): the standard headers that most files include, parsed once. Only with GRITSTONE_PCH (the sanitizer
-# presets), so that the other builds still show a file that forgot an include.
+# gritstone_precompile(TARGET header...): the standard headers that most files include, parsed once. Only with GRITSTONE_PCH (the presets that
+# tests/run.sh builds with g++), so that the other builds, the fuzz targets' among them, still show a file that forgot an include.
 option(GRITSTONE_PCH "Precompile standard headers" OFF)
 function(gritstone_precompile target)
   if(GRITSTONE_PCH)
@@ -36,8 +36,10 @@ function(gritstone_folder name)
   endforeach()
 endfunction()
 
-# All test executables, without the command line (the sanitizer run needs no more).
+# All test executables, without the command line (the sanitizer run needs no more), and those of optimised kernels, whose bits and speed a
+# sanitizer's build does not show.
 add_custom_target(unit_tests)
+add_custom_target(optimised_tests)
 
 # gritstone_tests(FOLDER library...): one test executable of all tests/FOLDER/*_test.cc, each case a ctest of its own.
 function(gritstone_tests folder)
@@ -51,9 +53,19 @@ function(gritstone_tests folder)
   gritstone_precompile(${target} <gtest/gtest.h> <gmock/gmock.h>)
   target_link_libraries(${target} PRIVATE ${ARGN} gritstone_flags GTest::gtest_main GTest::gmock)
   target_compile_definitions(${target} PRIVATE GRITSTONE_SOURCE_DIR="${PROJECT_SOURCE_DIR}")
+  # Tests compute little themselves, so what compiles soonest is best; those of the model have scalar references of their own.
+  if(GRITSTONE_SANITIZE AND NOT folder STREQUAL "model")
+    target_compile_options(${target} PRIVATE -O0)
+  elseif(NOT CMAKE_BUILD_TYPE STREQUAL "Debug")
+    target_compile_options(${target} PRIVATE -O1)
+  endif()
   add_dependencies(unit_tests ${target})
   add_test(NAME ${folder} COMMAND ${target} --gtest_brief=1)
   set_tests_properties(${folder} PROPERTIES LABELS unit TIMEOUT 900)
+  if(folder STREQUAL "model")
+    add_dependencies(optimised_tests ${target})
+    set_tests_properties(${folder} PROPERTIES LABELS "unit;optimised")
+  endif()
 endfunction()
 
 # The op tests once more with the AVX-512 kernels compiled over SIMDe's portable intrinsics, which any machine can run. The kernel files

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# Everything that must hold before a change is merged: release build and tests, unit tests under ASan and UBSan, fuzz targets.
+# Everything that must hold before a change is merged: the unit tests under ASan and UBSan, the release build with its end-to-end tests and
+# those of the optimised kernels, fuzz targets.
 #   tests/run.sh [--quick] [--no-install] [--no-asan] [--no-fuzz] [--fuzz-seconds N]
-# --quick: the release build and its tests only. Exit status 0 if nothing failed; the last line counts.
+# --quick, --no-asan: all tests with the release build. Exit status 0 if nothing failed; the last line counts.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 
@@ -13,7 +14,7 @@ while [[ $# -gt 0 ]]; do
     --no-asan) asan=0 ;;
     --no-fuzz) fuzz=0 ;;
     --fuzz-seconds) fuzz_seconds=${2:?--fuzz-seconds needs a number}; shift ;;
-    -h|--help) sed -n '2,4s/^# \{0,1\}//p' "$0"; exit 0 ;;
+    -h|--help) sed -n '2,5s/^# \{0,1\}//p' "$0"; exit 0 ;;
     *) echo "run.sh: unknown option $1" >&2; exit 1 ;;
   esac
   shift
@@ -38,23 +39,26 @@ if command -v ccache >/dev/null; then
   export CMAKE_CXX_COMPILER_LAUNCHER=ccache CMAKE_C_COMPILER_LAUNCHER=ccache
 fi
 
-# build PRESET [TARGET]: configure and build; a failure counts once and stops the stages that need it.
+# build PRESET [TARGET...]: configure and build; a failure counts once and stops the stages that need it.
 build() {
+  local preset=$1
+  shift
   # Where a CUDA toolkit is found: one architecture is enough to see that the kernels compile.
-  if cmake --preset "$1" -DGRITSTONE_CUDA_ARCHITECTURES=90a >"build/$1-configure.log" 2>&1 && cmake --build --preset "$1" -j "$jobs" --target "${2:-all}" >"build/$1-build.log" 2>&1; then
+  if cmake --preset "$preset" -DGRITSTONE_CUDA_ARCHITECTURES=90a >"build/$preset-configure.log" 2>&1 &&
+    cmake --build --preset "$preset" -j "$jobs" --target "${@:-all}" >"build/$preset-build.log" 2>&1; then
     pass
     return 0
   fi
-  tail -n 60 "build/$1-configure.log"
-  [[ -f build/$1-build.log ]] && grep -A 20 -m 5 -E 'error|FAILED' "build/$1-build.log"
-  fail "build of preset $1"
+  tail -n 60 "build/$preset-configure.log"
+  [[ -f build/$preset-build.log ]] && grep -A 20 -m 5 -E 'error|FAILED' "build/$preset-build.log"
+  fail "build of preset $preset"
   return 1
 }
 
 # tests PRESET LABELS: test cases counted into the summary (GoogleTest's cases, and each end-to-end script as one). Output of failures only.
 tests() {
   local log="build/$1-tests.log" total broken cases
-  ctest --test-dir "build/$1" -L "$2" --output-on-failure --no-tests=error -V >"$log" 2>&1
+  ctest --test-dir "build/$1" -j "$(nproc)" -L "$2" --output-on-failure --no-tests=error -V >"$log" 2>&1
   grep -E '^ *[0-9]+/[0-9]+ Test ' "$log"
   total=$(sed -nE 's/^.* tests failed out of ([0-9]+)$/\1/p' "$log" | tail -n 1)
   broken=$(sed -nE 's/^.*, ([0-9]+) tests failed out of [0-9]+$/\1/p' "$log" | tail -n 1)
@@ -101,9 +105,13 @@ if [[ $install -eq 1 ]]; then
 fi
 
 stage "Release build"
-if build release; then
+targets=(all) labels='unit|e2e'
+if [[ $asan -eq 1 ]]; then  # which runs the unit tests
+  targets=(gritstone optimised_tests) labels='optimised|e2e'
+fi
+if build release "${targets[@]}"; then
   stage "Tests"
-  tests release 'unit|e2e'
+  tests release "$labels"
 fi
 
 if [[ $asan -eq 1 ]]; then
