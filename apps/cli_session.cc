@@ -105,6 +105,11 @@ EngineOptions CliSession::engine_options() const {
   return engine;
 }
 
+std::unique_ptr<DeviceSearch> CliSession::search_on_device(std::span<const float> rows, std::size_t dim) const {
+  if (engine_options().device != Device::kCuda) throw Error(ErrorCode::kInvalidArgument, "the model is not on a GPU");
+  return make_device_search(rows, dim);
+}
+
 std::unique_ptr<Engine> CliSession::create_engine(EngineOptions engine_options) {
   try {
     return Engine::create(model(), engine_options);
@@ -136,6 +141,7 @@ ModelParts CliSession::model_parts() {
   parts.tokenizer = &tokenizer();
   parts.engine = [this]() -> Engine& { return engine(); };
   parts.hash = [this] { return model().hash(); };
+  parts.placement = &placement_;
   parts.remote_embedder = remote_embedder();
   return parts;
 }
@@ -143,6 +149,7 @@ ModelParts CliSession::model_parts() {
 ModelParts CliSession::optional_model_parts() {
   if (has_model()) return model_parts();
   ModelParts parts;
+  parts.placement = &placement_;
   parts.remote_embedder = remote_embedder();
   return parts;
 }

@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <functional>
 #include <memory>
+#include <span>
 #include <stop_token>
 #include <string>
 #include <string_view>
@@ -71,6 +72,8 @@ class CliSession {
   std::unique_ptr<Engine> create_engine(EngineOptions engine_options);
   std::filesystem::path store_path() const;
   Store& store(Store::Mode mode);
+  // Large collections are searched on the GPU where the common options put the model there. May be used from any thread.
+  VectorPlacement& placement() noexcept { return placement_; }
   bool has_model() const noexcept { return !options.model.empty(); }
 
   // Lines for people, on standard error: notes unless --quiet, details with --verbose, warnings always.
@@ -81,12 +84,15 @@ class CliSession {
   Progress& progress();
 
  private:
+  std::unique_ptr<DeviceSearch> search_on_device(std::span<const float> rows, std::size_t dim) const;
+
   std::stop_token stop_;
   std::unique_ptr<ModelFile> model_;
   std::unique_ptr<Tokenizer> tokenizer_;
   std::unique_ptr<Engine> engine_;
   std::unique_ptr<Store> store_;
   std::unique_ptr<Progress> progress_;
+  VectorPlacement placement_{[this](std::span<const float> rows, std::size_t dim) { return search_on_device(rows, dim); }};
 };
 
 // $XDG_DATA_HOME/gritstone, else ~/.local/share/gritstone. Throws Error(kInvalidArgument) if neither variable is set.

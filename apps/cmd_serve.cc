@@ -112,6 +112,7 @@ class Loader {
       // The first time this reads the whole file; every later call remembers it.
       const std::string hash = file.hash();
       parts.hash = [hash] { return hash; };
+      parts.placement = &session_.placement();
       parts.remote_embedder = session_.remote_embedder();
       context_.set_model(parts, model_name(session_.options.model), measurements_file(parts, "start"));
       const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();

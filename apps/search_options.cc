@@ -23,6 +23,7 @@ SearchOptions SearchFlags::search_options(CliSession& session, const CollectionI
   options.collapse_duplicates = !duplicates;
   options.rerank = rerank;
   options.rerank_weight = rerank_weight;
+  options.placement = &session.placement();
   options.cancel = session.stop();
   return options;
 }

@@ -59,7 +59,6 @@ class FlatVectors final : public VectorIndex {
   std::size_t size() const noexcept override { return ids_.size(); }
   std::size_t damaged_rows() const noexcept override { return damaged_; }
   const faiss::IndexFlatIP& faiss_index() const noexcept { return *index_; }
-  const std::vector<ChunkId>& ids() const noexcept { return ids_; }
 
   std::vector<ScoredChunk> search(std::span<const float> query, std::size_t k, const std::vector<ChunkId>* allowed) const override {
     if (query.size() != dim()) {
@@ -83,6 +82,9 @@ class FlatVectors final : public VectorIndex {
     const float* data = index_->get_xb() + static_cast<std::size_t>(found - ids_.begin()) * dim();
     return {data, data + dim()};
   }
+
+  std::span<const float> rows() const noexcept override { return {index_->get_xb(), ids_.size() * dim()}; }
+  std::span<const ChunkId> ids() const noexcept override { return ids_; }
 
  private:
   // One query at a time: FAISS then computes each product in one fixed order on one thread, while a batch of 20 or more goes through BLAS

@@ -36,6 +36,10 @@ class VectorIndex {
 
   // The stored row of `id` (f16 widened); empty if there is none.
   virtual std::vector<float> row(ChunkId id) const = 0;
+
+  // All rows, [size(), dim()], and the chunks they belong to, ascending.
+  virtual std::span<const float> rows() const noexcept = 0;
+  virtual std::span<const ChunkId> ids() const noexcept = 0;
 };
 
 }  // namespace gritstone

@@ -63,6 +63,7 @@ class Answerer {
     const Clock::time_point start = Clock::now();
     SearchOptions search_options = options_.search;
     search_options.cancel = options_.cancel;
+    search_options.placement = model_.placement;
     if (options_.budget) limit_search(search_options);
     keep_what_search_computes(search_options);
     std::optional<SpanReranker> reranker;

@@ -97,6 +97,7 @@ class Evaluation {
     search_options.mode = config.mode;
     search_options.fusion = options_.fusion;
     search_options.dense_weight = options_.dense_weight.value_or(default_dense_weight(snapshot.info()));
+    if (model_ != nullptr) search_options.placement = model_->placement;
     search_options.cancel = options_.stop;
     std::optional<SpanReranker> reranker;
     if (config.rerank > 0) {

@@ -9,6 +9,7 @@
 #include "model/engine.h"
 #include "model/model_config.h"
 #include "model/tokenizer.h"
+#include "retriever/device_vectors.h"
 #include "retriever/embedder.h"
 #include "retriever/manifest.h"
 
@@ -23,6 +24,7 @@ struct ModelParts {
   const Tokenizer* tokenizer = nullptr;
   std::function<Engine&()> engine;
   std::function<std::string()> hash;
+  VectorPlacement* placement = nullptr;  // as SearchOptions
   // Opens an embedder by URL; empty: there is no HTTP client here.
   //   dim  of its vectors; 0: not known, so that the service is asked now
   // Throws Error: kInvalidArgument (URL, key), kUnavailable, kCancelled.

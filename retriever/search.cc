@@ -101,6 +101,7 @@ class WeightSweep::Impl {
     }
     const Timed timed(result_.timings.vector_ms);
     vectors_ = snapshot_.vectors();
+    if (options_.placement != nullptr) vectors_ = options_.placement->place(std::move(vectors_));
     if (vectors_ != nullptr && vectors_->dim() != embedder_->dim()) {
       throw Error(ErrorCode::kInvalidArgument, "collection \"" + info.name + "\" has vectors of " + std::to_string(vectors_->dim()) +
                                                    " columns, the embedder gives " + std::to_string(embedder_->dim()));

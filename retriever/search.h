@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "index/store.h"
+#include "retriever/device_vectors.h"
 #include "retriever/embedder.h"
 #include "retriever/fusion.h"
 #include "retriever/reranker.h"
@@ -45,7 +46,8 @@ struct SearchOptions {
   // Likewise the pass of the query: its whole span.
   std::optional<KvType> keep_query_span;
   std::function<void(std::shared_ptr<const KvSpan> span, std::span<const std::int32_t> ids)> on_query_embedded;
-  std::string instruction;  // of the query; empty: the embedder's own
+  VectorPlacement* placement = nullptr;  // where the vectors are searched; null: on the processor
+  std::string instruction;               // of the query; empty: the embedder's own
   std::stop_token cancel;
 };
 

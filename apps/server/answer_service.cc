@@ -22,6 +22,7 @@ constexpr std::chrono::milliseconds kQuiet{500};
 constexpr std::chrono::milliseconds kIdle{2000};
 constexpr std::size_t kMaxPassages = 50;
 constexpr std::int64_t kMaxPassageTokens = 1 << 20;
+constexpr std::int64_t kMaxReranked = 50;
 
 // As the command line writes them ("path:manuals/* type:md author=Ada"), or OpenAI's objects.
 Filter read_filters(const RequestFields& fields) {
@@ -66,6 +67,7 @@ AnswerCall AnswerService::read_call(const RequestFields& fields, const std::stri
   options.search.k =
       static_cast<std::size_t>(fields.integer(passages_key, 1, kMaxPassages).value_or(static_cast<std::int64_t>(options.search.k)));
   options.search.mode = parse_search_mode(fields.word("mode", {"fused", "dense", "bm25"}).value_or("fused"));
+  options.search.rerank = static_cast<std::size_t>(fields.integer("rerank", 0, kMaxReranked).value_or(0));
   options.search.filter = read_filters(fields);
   options.layout = fields.word("layout", {"docs-first", "query-first"}).value_or("docs-first") == "query-first" ? PromptLayout::kQueryFirst
                                                                                                                 : PromptLayout::kDocsFirst;

@@ -88,6 +88,8 @@ const std::string_view kOpenApiModelSchemas = R"json({
     "model": {"type": ["string", "null"], "maxLength": 512, "description": "gritstone/NAME answers from a collection"},
     "collection": {"type": ["string", "null"], "maxLength": 64, "description": "Gritstone: answers from this collection"},
     "max_num_results": {"type": ["integer", "null"], "minimum": 1, "maximum": 50, "description": "Gritstone: passages of an answer from a collection"},
+    "rerank": {"type": ["integer", "null"], "minimum": 0, "maximum": 50, "description": "Gritstone: the best so many passages are ordered again by how likely the model finds the question after them; 0: not"},
+    "passage_tokens": {"type": ["integer", "null"], "minimum": 0, "maximum": 1048576, "description": "Gritstone: of every passage at most; 0: whole passages"},
     "ttft_budget_ms": {"type": ["number", "null"], "minimum": 1, "maximum": 3600000, "description": "Gritstone: an answer from a collection is to begin within it"}
   }
 },
@@ -156,6 +158,7 @@ const std::string_view kOpenApiModelSchemas = R"json({
     "mode": {"enum": ["fused", "dense", "bm25", null]}, "layout": {"enum": ["docs-first", "query-first", null]},
     "reuse": {"type": ["string", "null"], "maxLength": 64, "description": "none, exact, chunks, first=K, blend=R or auto"},
     "abstain": {"type": ["boolean", "null"], "description": "false: the model always answers"},
+    "rerank": {"type": ["integer", "null"], "minimum": 0, "maximum": 50, "description": "the best so many passages are ordered again by how likely the model finds the question after them; 0: not"},
     "passage_tokens": {"type": ["integer", "null"], "minimum": 0, "maximum": 1048576, "description": "of every passage at most; 0: whole passages"},
     "ttft_budget_ms": {"type": ["number", "null"], "minimum": 1, "maximum": 3600000, "description": "until the first token: passages, their length and reuse are chosen so that it comes in time"},
     "filters": {"anyOf": [{"type": "string", "description": "path:GLOB type:md after:2024-01-31 KEY=VALUE"}, {"$ref": "#/components/schemas/Filter"}, {"type": "null"}]},

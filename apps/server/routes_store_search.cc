@@ -131,6 +131,7 @@ void run(ServerContext& context, const Request& request, ReplyWriter& reply) {
   if (!context.store().find_collection(name)) no_store(request.param("vector_store_id"));
   const OpenCollection collection = context.open_collection(name, "vector_store_id");
   Query query = read_query(request, collection.info());
+  query.options.placement = context.model().placement;
   // Nothing is there to be found; it is no error that it has no vectors.
   if (collection.info().chunks == 0) query.options.mode = SearchMode::kBm25;
   SearchTimings timings;

@@ -131,7 +131,8 @@ TEST_F(Api, StopsAndLengths) {
   const auto stopped = ok(post("/v1/chat/completions", R"({"messages":[{"role":"user","content":"a"}],"temperature":0,"stop":" three"})"));
   EXPECT_STREQ(stopped["choices"][0]["message"]["content"].GetString(), "one two");
   EXPECT_STREQ(stopped["choices"][0]["finish_reason"].GetString(), "stop");
-  const auto cut = ok(post("/v1/chat/completions", R"({"messages":[{"role":"user","content":"a"}],"temperature":0,"max_completion_tokens":5})"));
+  const auto cut =
+      ok(post("/v1/chat/completions", R"({"messages":[{"role":"user","content":"a"}],"temperature":0,"max_completion_tokens":5})"));
   EXPECT_STREQ(cut["choices"][0]["message"]["content"].GetString(), "one t");
   EXPECT_STREQ(cut["choices"][0]["finish_reason"].GetString(), "length");
 }
@@ -175,7 +176,8 @@ TEST_F(Api, AnswerIsTheDocumentOfAskJson) {
   EXPECT_STREQ(r["answer"].GetString(), "An octopus has three hearts [1].");
   ASSERT_EQ(r["citations"].Size(), 1u);
   EXPECT_EQ(r["citations"][0]["path"].GetString(), files.path_of("octopus.md"));
-  for (const char* member : {"id", "created", "sentences", "passages", "dropped", "usage", "timings", "reuse", "generation", "abstained", "budget"}) {
+  for (const char* member :
+       {"id", "created", "sentences", "passages", "dropped", "usage", "timings", "reuse", "generation", "abstained", "budget"}) {
     EXPECT_TRUE(r.HasMember(member)) << member;
   }
   EXPECT_LE(r["passages"].Size(), 4u);
@@ -317,6 +319,21 @@ TEST_F(TinyApi, RerankOrdersByTheQuestionsLikelihood) {
   EXPECT_EQ(alone.json()["results"][0]["relevance_score"].GetDouble(), best);
   const HttpResponse cosine = post("/v1/rerank", R"({"query":"tea","documents":["octopus","tea"],"method":"cosine"})");
   EXPECT_EQ(cosine.json()["results"].Size(), 2u) << cosine.body;
+}
+
+TEST_F(TinyApi, AnswersFromRerankedPassages) {
+  start(&parts);
+  const auto answer = [&](const std::string& extra) {
+    return post("/v1/answer",
+                R"({"collection":"notes","question":"How many hearts does an octopus have?","mode":"bm25","max_tokens":4)" + extra + "}");
+  };
+  const HttpResponse plain = answer(""), reranked = answer(R"(,"rerank":4)");
+  ASSERT_EQ(plain.status, 200) << plain.body;
+  ASSERT_EQ(reranked.status, 200) << reranked.body;
+  EXPECT_EQ(plain.json()["timings"]["rerank_ms"].GetDouble(), 0);
+  EXPECT_GT(reranked.json()["timings"]["rerank_ms"].GetDouble(), 0);
+  EXPECT_EQ(reranked.json()["passages"].Size(), plain.json()["passages"].Size());
+  for (const char* bad : {"51", "-1", "\"many\""}) EXPECT_EQ(answer(std::string(",\"rerank\":") + bad).status, 400) << bad;
 }
 
 }  // namespace
