@@ -322,17 +322,31 @@ TEST_F(TinyApi, RerankOrdersByTheQuestionsLikelihood) {
 }
 
 TEST_F(TinyApi, AnswersFromRerankedPassages) {
+  {
+    const auto job = files.store->begin_write();
+    job->create_collection({.name = "words"});
+    for (const std::string name : {"octopus", "squid", "nautilus"}) {
+      Chunk chunk;
+      chunk.text = "How many hearts the " + name + " has is known.";
+      chunk.span = {0, chunk.text.size()};
+      DocumentMeta meta;
+      meta.path = name + ".txt";
+      job->put_document("words", meta, std::span(&chunk, 1));
+    }
+    job->commit();
+  }
   start(&parts);
   const auto answer = [&](const std::string& extra) {
     return post("/v1/answer",
-                R"({"collection":"notes","question":"How many hearts does an octopus have?","mode":"bm25","max_tokens":4)" + extra + "}");
+                R"({"collection":"words","question":"How many hearts?","mode":"bm25","abstain":false,"max_tokens":4)" + extra + "}");
   };
   const HttpResponse plain = answer(""), reranked = answer(R"(,"rerank":4)");
   ASSERT_EQ(plain.status, 200) << plain.body;
   ASSERT_EQ(reranked.status, 200) << reranked.body;
   EXPECT_EQ(plain.json()["timings"]["rerank_ms"].GetDouble(), 0);
   EXPECT_GT(reranked.json()["timings"]["rerank_ms"].GetDouble(), 0);
-  EXPECT_EQ(reranked.json()["passages"].Size(), plain.json()["passages"].Size());
+  EXPECT_EQ(plain.json()["passages"].Size(), 3u);
+  EXPECT_EQ(reranked.json()["passages"].Size(), 3u);
   for (const char* bad : {"51", "-1", "\"many\""}) EXPECT_EQ(answer(std::string(",\"rerank\":") + bad).status, 400) << bad;
 }
 
