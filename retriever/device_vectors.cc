@@ -90,7 +90,7 @@ std::shared_ptr<const VectorIndex> VectorPlacement::place(std::shared_ptr<const 
   try {
     on_device = std::make_shared<DeviceVectors>(index, make_(index->rows(), index->dim()));
   } catch (const Error&) {
-    // No room, or no such dimensions: the processor can do it.
+    // The model is on the processor, there is no room, or the kernels do not take the width: the processor can do it.
   }
   placed_.push_back({index, on_device});
   return on_device == nullptr ? index : on_device;

@@ -3,8 +3,7 @@
 //
 // Blocks of 128 x 256 with warps of 64 x 64 are limited by mma.sync (about 60 % of an H100's 989 TFLOP/s) as long as the second-level cache
 // gives 48 KiB a step of 4.2 MFLOP: 5 TB/s at 430 TFLOP/s. Smaller tiles need more bytes a FLOP; they are for few rows, where the weights'
-// bytes are the limit and it counts how many are under way. Codes cost two instructions a value on top, which at sixteen rows of int4 is
-// half as long as the bytes take.
+// bytes are the limit and it counts how many are under way. Codes cost two instructions a value on top.
 //
 // Every tile shape adds the products of sixteen columns after those of the sixteen before, so that a row's result has the same bits
 // whatever the number of rows.

@@ -1,7 +1,8 @@
 // The tile kernel of gemm_tile.cuh for Hopper's warpgroup products: a block of two or three warpgroups makes 64 x 256 results with each.
-// Products run in the background while the next steps' rows and weights are on their way. Three groups need 110 bytes of the second-level
-// cache for what two need 128 for, which sustained, where the power is the limit, is 3 to 8 % of a prefill; two leave fewer processors idle
-// at the end of a small product. The sums of sixteen columns may round otherwise than mma.sync's: not for deterministic mode.
+// Products run in the background while the next steps' rows and weights are on their way. Three groups read seven bytes of the
+// second-level cache where two read nine, which sustained, where the power is the limit, is a few percent of a prefill; two leave fewer
+// processors idle at the end of a small product. The sums of sixteen columns may round otherwise than mma.sync's: not for deterministic
+// mode.
 #pragma once
 
 #include "model/kernels/cuda/gemm_tile.cuh"
@@ -19,7 +20,7 @@ struct WarpgroupTile {
 
   // The first two groups load the weights, which three do not divide.
   struct WeightLoaders {
-    static constexpr int kOutputs = 256, kThreads = 256, kInt4Ahead = 1, kInt8Ahead = 1;
+    static constexpr int kOutputs = WarpgroupTile::kOutputs, kThreads = 256, kInt4Ahead = 1, kInt8Ahead = 1;
   };
 };
 

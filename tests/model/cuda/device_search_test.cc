@@ -1,4 +1,4 @@
-// Vectors kept on the device: hits in order, other widths and a lack of room refused.
+// Vectors kept on the device: hits in order, widths that the kernels do not take refused.
 #include "model/device_search.h"
 
 #include <gtest/gtest.h>
