@@ -23,6 +23,9 @@ constexpr std::uint64_t generation(std::uint64_t gate) { return gate >> 32; }
 
 // How long an idle worker polls before it sleeps. A decode step starts a loop every 10-100 us; waking a sleeper costs about 50 us.
 constexpr auto kSpin = std::chrono::microseconds(200);
+// From here on a poller gives its core to whoever wants it: with a thread on every core, the threads that carry a token to the client
+// would otherwise wait for the end of a time slice, milliseconds. Loops that follow each other start sooner than this.
+constexpr auto kYield = std::chrono::microseconds(20);
 
 }  // namespace
 
@@ -99,7 +102,11 @@ void ThreadPool::work(std::size_t thread) {
       continue;
     }
     for (int i = 0; i < 32; ++i) pause_core();
-    if (std::chrono::steady_clock::now() - idle_since < kSpin) continue;
+    const auto idle = std::chrono::steady_clock::now() - idle_since;
+    if (idle < kSpin) {
+      if (idle > kYield) std::this_thread::yield();
+      continue;
+    }
     std::unique_lock lock(mutex_);
     sleepers_.fetch_add(1);
     wake_.wait(lock, [&] {

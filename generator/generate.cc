@@ -1,8 +1,6 @@
 #include "generator/generate.h"
 
 #include <algorithm>
-#include <condition_variable>
-#include <mutex>
 #include <optional>
 #include <utility>
 
@@ -17,25 +15,17 @@ using Clock = std::chrono::steady_clock;
 
 double milliseconds(Clock::duration d) { return std::chrono::duration<double, std::milli>(d).count(); }
 
-// What the engine's thread writes and the caller's thread reads.
-struct Stream {
-  std::mutex mutex;
-  std::condition_variable changed;
-  std::string text;  // certain, not yet handed to on_text
-  bool done = false;
-};
-
 // Lives on the engine's thread from the first step to the last.
 class Decoder {
  public:
-  Decoder(const Tokenizer& tokenizer, const GenerateRequest& request, std::shared_ptr<Stream> stream)
+  Decoder(const Tokenizer& tokenizer, const GenerateRequest& request)
       : tokenizer_(tokenizer),
         sampler_(request.sampling),
         matcher_(request.ignore_stops ? std::vector<std::string>{} : request.stop_strings),
         stop_ids_(request.ignore_stops ? std::vector<TokenId>{} : request.stop_ids),
         max_new_tokens_(request.max_new_tokens),
         vocab_(0),
-        stream_(std::move(stream)) {
+        on_text_(request.on_text) {
     if (!request.draft_source.empty()) lookup_.emplace(request.draft_source);
   }
 
@@ -106,9 +96,6 @@ class Decoder {
     finish_reason_ = reason;
     emit(matcher_.finish());
     last_token_ = Clock::now();
-    const std::lock_guard lock(stream_->mutex);
-    stream_->done = true;
-    stream_->changed.notify_all();
     return std::nullopt;
   }
 
@@ -131,9 +118,7 @@ class Decoder {
   void emit(const std::string& text) {
     if (text.empty()) return;
     text_ += text;
-    const std::lock_guard lock(stream_->mutex);
-    stream_->text += text;
-    stream_->changed.notify_all();
+    if (on_text_) on_text_(text);
   }
 
   const Tokenizer& tokenizer_;
@@ -142,7 +127,7 @@ class Decoder {
   std::vector<TokenId> stop_ids_;
   std::size_t max_new_tokens_;
   std::size_t vocab_;
-  std::shared_ptr<Stream> stream_;
+  std::function<void(std::string_view)> on_text_;
   std::string text_;
   std::vector<TokenId> ids_;
   std::size_t sampled_ = 0;
@@ -159,23 +144,6 @@ class Decoder {
   Clock::time_point first_token_{};
   Clock::time_point last_token_{};
 };
-
-// Hands text to on_text until no more comes. A job that ends without its last step (cancelled, failed) sets only the future, so that is
-// looked at every 20 ms.
-void forward_text(Stream& stream, const std::future<JobOutput>& output, const std::function<void(std::string_view)>& on_text) {
-  std::unique_lock lock(stream.mutex);
-  while (true) {
-    while (!stream.done && stream.text.empty()) {
-      stream.changed.wait_for(lock, std::chrono::milliseconds(20));
-      if (output.wait_for(std::chrono::seconds(0)) == std::future_status::ready) stream.done = true;
-    }
-    if (stream.text.empty()) return;
-    const std::string text = std::exchange(stream.text, {});
-    lock.unlock();
-    if (on_text) on_text(text);
-    lock.lock();
-  }
-}
 
 void check(const Engine& engine, const GenerateRequest& request, std::size_t cached) {
   if (request.prompt.empty()) throw Error(ErrorCode::kInvalidArgument, "the prompt has no tokens");
@@ -205,10 +173,7 @@ GenerateResult generate(Engine& engine, const Tokenizer& tokenizer, GenerateRequ
     return result;
   }
 
-  auto stream = std::make_shared<Stream>();
-  auto decoder = std::make_shared<Decoder>(tokenizer, request, stream);
-  std::stop_source stop;
-  const std::stop_callback stop_with_caller(request.cancel, [&stop] { stop.request_stop(); });
+  auto decoder = std::make_shared<Decoder>(tokenizer, request);
 
   Job job;
   job.context = std::move(request.context);
@@ -218,7 +183,7 @@ GenerateResult generate(Engine& engine, const Tokenizer& tokenizer, GenerateRequ
   job.wants.kv = std::move(request.save);
   job.priority = request.priority;
   job.deadline = request.deadline;
-  job.cancel = stop.get_token();
+  job.cancel = request.cancel;
   job.max_slots = prompt_tokens + cached + request.max_new_tokens;
   // Room to check drafts in, as far as the model's context goes.
   const std::size_t prompt_slots = job.max_slots - request.max_new_tokens;
@@ -226,15 +191,7 @@ GenerateResult generate(Engine& engine, const Tokenizer& tokenizer, GenerateRequ
   decoder->set_shape(engine.config().vocab, prompt_slots, job.max_slots);
   job.next = [decoder](const JobOutput& step) { return decoder->step(step); };
 
-  std::future<JobOutput> output = engine.submit(std::move(job));
-  try {
-    forward_text(*stream, output, request.on_text);
-  } catch (...) {
-    stop.request_stop();
-    output.wait();
-    throw;
-  }
-  JobOutput last = output.get();
+  JobOutput last = engine.run(std::move(job));
   GenerateResult result = decoder->take(start, prompt_tokens, cached);
   result.saved = std::move(last.kv);
   return result;

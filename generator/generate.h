@@ -28,7 +28,8 @@ struct GenerateRequest {
   std::vector<TokenId> stop_ids;          // not part of the text
   std::vector<std::string> stop_strings;  // not part of the text
   bool ignore_stops = false;              // benchmarks: always max_new_tokens
-  // Called on the thread that called generate(), with valid UTF-8 that will not be taken back. An exception ends the generation with it.
+  // Called with valid UTF-8 that will not be taken back, on the engine's thread: no thread has to wake up between a token and its reader,
+  // but all jobs wait while it runs. An exception ends the generation with it.
   std::function<void(std::string_view)> on_text;
   Priority priority = Priority::kInteractive;
   std::optional<std::chrono::steady_clock::time_point> deadline;

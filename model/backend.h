@@ -29,6 +29,8 @@ class StepObserver {
   virtual void on_router(std::size_t layer, const float* probabilities, std::size_t rows) = 0;
   // K (after its norm, before RoPE) and V of layer `layer`, [rows, kv_width] each, rows `stride` floats apart.
   virtual void on_kv(std::size_t layer, const float* k, const float* v, std::size_t stride, std::size_t rows) = 0;
+  // Asked before every layer by backends whose steps take long: true abandons the step, as if it had never begun.
+  virtual bool gives_way() = 0;
 };
 
 // Not thread-safe: the engine's thread owns it. Everything may throw Error(kDevice), or kMemoryBudget where the device has no room for a
@@ -50,7 +52,8 @@ class Backend {
   virtual KvSpan save(const KvSequence& sequence, std::size_t slot, std::size_t count, KvType type) = 0;
   // Seconds of the last forward that went into loading, where load itself only takes note.
   virtual double load_seconds() const noexcept = 0;
-  // Computes the step's rows, writing K and V into their slots. Returns logits [step.logit_rows.size(), vocab], valid until the next call.
+  // Computes the step's rows, writing K and V into their slots. Returns logits [step.logit_rows.size(), vocab], valid until the next call;
+  // nothing if the observer abandoned the step.
   virtual std::span<const float> forward(const StepRows& step, StepObserver& observer) = 0;
 };
 

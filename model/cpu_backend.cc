@@ -31,7 +31,7 @@ class CpuBackend : public Backend {
     return transfer_.save(sequence, slot, count, type);
   }
   std::span<const float> forward(const StepRows& step, StepObserver& observer) override {
-    transformer_.forward(step, pool_, observer);
+    if (!transformer_.forward(step, pool_, observer)) return {};
     logits_.resize(step.logit_rows.size() * config_.vocab);
     if (!logits_.empty()) transformer_.logits(step.logit_rows, logits_.data());
     return logits_;

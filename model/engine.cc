@@ -1,6 +1,7 @@
 #include "model/engine.h"
 
 #include <algorithm>
+#include <atomic>
 #include <condition_variable>
 #include <mutex>
 #include <thread>
@@ -9,94 +10,13 @@
 #include "model/active_job.h"
 #include "model/backend.h"
 #include "model/job_layout.h"
+#include "model/step_collector.h"
 
 namespace gritstone {
 namespace {
 
 // Between two turns of a bulk job that cannot be split, while others run.
 constexpr std::chrono::seconds kBulkTurn{5};
-
-// A job's share of one step.
-struct Slice {
-  ActiveJob* job;
-  std::size_t count;
-  std::size_t row_begin = 0;
-};
-
-// Copies what jobs want out of a running step.
-class Collector : public StepObserver {
- public:
-  Collector(const ModelConfig& config, const std::vector<Slice>& slices) : config_(config), slices_(slices) {}
-
-  bool wants_hidden(std::size_t layers) const override {
-    return any([&](const Wants& wants) { return std::count(wants.hidden_after.begin(), wants.hidden_after.end(), layers) > 0; });
-  }
-  bool wants_normed(std::size_t layers) const override {
-    return any([&](const Wants& wants) { return wants.normed_after == layers; });
-  }
-  bool wants_router(std::size_t) const override {
-    return any([](const Wants& wants) { return wants.router; });
-  }
-  bool wants_kv(std::size_t layer) const override {
-    return any([&](const Wants& wants) { return wants.kv_probe == layer; });
-  }
-
-  void on_hidden(std::size_t layers, const float* x, std::size_t rows) override {
-    for (const Slice& slice : slices_) {
-      if (slice.row_begin >= rows) break;
-      ActiveJob& job = *slice.job;
-      const float* from = x + slice.row_begin * config_.hidden;
-      const std::size_t at = job.done * config_.hidden, size = slice.count * config_.hidden;
-      for (std::size_t i = 0; i < job.job.wants.hidden_after.size(); ++i) {
-        if (job.job.wants.hidden_after[i] == layers)
-          std::copy(from, from + size, job.output.hidden[i].begin() + static_cast<std::ptrdiff_t>(at));
-      }
-    }
-  }
-
-  void on_normed(std::size_t layers, const float* x, std::size_t rows) override {
-    for (const Slice& slice : slices_) {
-      if (slice.row_begin >= rows) break;
-      ActiveJob& job = *slice.job;
-      if (job.job.wants.normed_after != layers) continue;
-      std::copy_n(x + slice.row_begin * config_.hidden, slice.count * config_.hidden, job.output.normed.data() + job.done * config_.hidden);
-    }
-  }
-
-  void on_kv(std::size_t layer, const float* k, const float* v, std::size_t stride, std::size_t rows) override {
-    const std::size_t width = config_.kv_width();
-    for (const Slice& slice : slices_) {
-      if (slice.row_begin >= rows) break;
-      ActiveJob& job = *slice.job;
-      if (job.job.wants.kv_probe != layer) continue;
-      for (std::size_t i = 0; i < slice.count; ++i) {
-        float* to = job.output.probe.data() + (job.done + i) * 2 * width;
-        std::copy_n(k + (slice.row_begin + i) * stride, width, to);
-        std::copy_n(v + (slice.row_begin + i) * stride, width, to + width);
-      }
-    }
-  }
-
-  void on_router(std::size_t layer, const float* probabilities, std::size_t rows) override {
-    for (const Slice& slice : slices_) {
-      if (slice.row_begin >= rows) break;
-      ActiveJob& job = *slice.job;
-      if (layer >= job.output.router.size()) continue;
-      const float* from = probabilities + slice.row_begin * config_.experts;
-      std::copy(from, from + slice.count * config_.experts,
-                job.output.router[layer].begin() + static_cast<std::ptrdiff_t>(job.done * config_.experts));
-    }
-  }
-
- private:
-  template <typename Wanted>
-  bool any(const Wanted& wanted) const {
-    return std::any_of(slices_.begin(), slices_.end(), [&](const Slice& slice) { return wanted(slice.job->job.wants); });
-  }
-
-  const ModelConfig& config_;
-  const std::vector<Slice>& slices_;
-};
 
 class JobEngine : public Engine {
  public:
@@ -141,6 +61,7 @@ class JobEngine : public Engine {
     std::lock_guard lock(mutex_);
     auto active = std::make_unique<ActiveJob>(std::move(job), std::move(layout), next_order_++);
     std::future<JobOutput> future = active->promise.get_future();
+    if (active->priority() < Priority::kBulk) pressing_ = true;
     arrived_.push_back(std::move(active));
     wake_.notify_one();
     return future;
@@ -157,6 +78,7 @@ class JobEngine : public Engine {
         if (stopping_) break;
         std::move(arrived_.begin(), arrived_.end(), std::back_inserter(waiting_));
         arrived_.clear();
+        pressing_ = false;
       }
       drop_ended(waiting_);
       drop_ended(running_);
@@ -258,7 +180,6 @@ class JobEngine : public Engine {
       budget -= std::min(budget, count);
       if (budget == 0) break;
     }
-    if (bulk_began && !slices.empty() && slices.back().job->priority() == Priority::kBulk) last_bulk_ = Clock::now();
     // Rows that go through more layers first: then the rows of every layer are a prefix of the step.
     std::stable_sort(slices.begin(), slices.end(), [](const Slice& a, const Slice& b) {
       const JobLayout &x = a.job->layout, &y = b.job->layout;
@@ -278,13 +199,24 @@ class JobEngine : public Engine {
     for (const Slice& slice : slices) {
       for (const std::size_t row : slice.job->logit_rows(slice.count)) rows.logit_rows.push_back(slice.row_begin + row);
     }
-    Collector collector(config_, slices);
+    const auto is_bulk = [](const Slice& slice) { return slice.job->priority() == Priority::kBulk; };
+    // Who comes does not wait for a step of bulk work: it is abandoned and done again. Not twice in a row, so that it ends.
+    const bool only_bulk = options_.max_bulk_tokens > 0 && std::all_of(slices.begin(), slices.end(), is_bulk);
+    StepCollector collector(config_, slices, only_bulk && !bulk_gave_way_ ? &pressing_ : nullptr);
     std::span<const float> logits;
     try {
       logits = backend_->forward(rows, collector);
     } catch (const Error& error) {
       recover(error, slices);
       return;
+    }
+    if (collector.abandoned()) {
+      bulk_gave_way_ = true;
+      return;
+    }
+    if (std::any_of(slices.begin(), slices.end(), is_bulk)) {
+      bulk_gave_way_ = false;
+      last_bulk_ = Clock::now();
     }
     deal_out(logits, slices);
     const double loading = backend_->load_seconds();
@@ -297,6 +229,7 @@ class JobEngine : public Engine {
       if (slice.job->remaining() == 0) finish_round(*slice.job);
     }
     drop_without_pages();
+    std::this_thread::yield();
   }
 
   // After a step that the device could not do: with half the tokens it may fit; otherwise its jobs end with the error.
@@ -369,10 +302,12 @@ class JobEngine : public Engine {
   KvPages pages_;
   std::size_t batch_tokens_;  // max_batch_tokens, or less once the device ran out of memory
   const std::string numerics_id_;
-  Clock::time_point last_bulk_{};
+  Clock::time_point last_bulk_{};  // the last step with bulk work ended
+  bool bulk_gave_way_ = false;     // since then a step of bulk work was abandoned
 
   std::mutex mutex_;
   std::condition_variable wake_;
+  std::atomic<bool> pressing_{false};  // arrived_ has a job that is not bulk work
   bool stopping_ = false;
   std::uint64_t next_order_ = 0;
   std::vector<JobPtr> arrived_;  // guarded by mutex_; the rest belongs to the engine's thread

@@ -14,7 +14,7 @@ bool wants_panels(std::initializer_list<const Matrix*> matrices) {
 Transformer::Transformer(const ModelConfig& config, const Weights& weights, const KernelTable& kernels, ThreadPool& threads)
     : config_(config), weights_(weights), context_(kernels, threads, attention_op_scratch(config)), rope_(config), ffn_(config) {}
 
-void Transformer::forward(const StepRows& step, const KvPool& pool, StepObserver& observer) {
+bool Transformer::forward(const StepRows& step, const KvPool& pool, StepObserver& observer) {
   const std::size_t hidden = config_.hidden;
   hidden_ = x_.floats(step.size() * hidden);
   context_.pool().parallel_for(step.size(),
@@ -22,8 +22,10 @@ void Transformer::forward(const StepRows& step, const KvPool& pool, StepObserver
   observe_hidden(0, step.size(), observer);
   for (std::size_t index = 0; index < config_.layers; ++index) {
     if (step.projected(index) == 0) break;
+    if (observer.gives_way()) return false;
     layer(step, pool, index, observer);
   }
+  return true;
 }
 
 float* Transformer::norm_rows(const std::vector<float>& weight, std::size_t rows) {

@@ -21,8 +21,8 @@ class Transformer {
  public:
   Transformer(const ModelConfig& config, const Weights& weights, const KernelTable& kernels, ThreadPool& threads);
 
-  // Computes the step's rows, writing K and V into their slots.
-  void forward(const StepRows& step, const KvPool& pool, StepObserver& observer);
+  // Computes the step's rows, writing K and V into their slots. False if the observer abandoned it.
+  bool forward(const StepRows& step, const KvPool& pool, StepObserver& observer);
 
   // Logits [rows.size(), vocab] of rows of the last forward (which must have computed all layers).
   void logits(std::span<const std::size_t> rows, float* out);

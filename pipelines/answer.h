@@ -51,10 +51,10 @@ struct AnswerOptions {
   std::optional<StartBudget> budget;
   bool keep_trace = false;
   bool drafts = true;  // continue quotes from the passages, checked in one batch; the text is the same
-  // Called on the calling thread: once with what was found, then with text as it is written (markers not yet checked).
+  // Once, on the calling thread, with what was found.
   std::function<void(const SearchResult&)> on_retrieved;
   std::function<void(const BudgetReport&)> on_budget;  // before the first token, with what was chosen
-  std::function<void(std::string_view)> on_text;
+  std::function<void(std::string_view)> on_text;  // as it is written, markers not yet checked; as GenerateRequest::on_text
   Priority priority = Priority::kInteractive;
   std::optional<std::chrono::steady_clock::time_point> deadline;
   std::stop_token cancel;

@@ -239,6 +239,44 @@ TEST(Engine, BulkJobsGiveWay) {
   EXPECT_EQ(beside.get().logits, bulk_alone);
 }
 
+// Questions come all the time, most of them while a step of bulk work runs: that is abandoned and done again, with the same results, and
+// the bulk work gets through nevertheless, the job that cannot be split too.
+TEST(Engine, AbandonedBulkStepsChangeNothing) {
+  const TinyModel model(tiny_config(), DType::kQ8_0);
+  EngineOptions options;
+  options.threads = 2;
+  options.kv_slots = 4096;
+  const auto bulk_job = [&](std::size_t tokens, Attention attention) {
+    Job job = logits_job(random_tokens(tokens, tokens));
+    job.wants.hidden_after = {1, 2};
+    job.attention = attention;
+    job.priority = Priority::kBulk;
+    return job;
+  };
+  const std::vector<TokenId> question = random_tokens(5, 2);
+  JobOutput split_alone, whole_alone;
+  std::vector<float> question_alone;
+  {
+    const auto engine = Engine::create(model, options);
+    split_alone = engine->run(bulk_job(500, Attention::kCausal));
+    whole_alone = engine->run(bulk_job(300, Attention::kBidirectional));
+    question_alone = engine->run(logits_job(question)).logits;
+  }
+  options.max_bulk_tokens = 64;
+  const auto engine = Engine::create(model, options);
+  std::future<JobOutput> whole = engine->submit(bulk_job(300, Attention::kBidirectional));
+  std::future<JobOutput> split = engine->submit(bulk_job(500, Attention::kCausal));
+  const auto running = [](const std::future<JobOutput>& f) {
+    return f.wait_for(std::chrono::microseconds(50)) != std::future_status::ready;
+  };
+  while (running(whole) || running(split)) EXPECT_EQ(engine->run(logits_job(question)).logits, question_alone);
+  const JobOutput split_output = split.get(), whole_output = whole.get();
+  EXPECT_EQ(split_output.logits, split_alone.logits);
+  EXPECT_EQ(split_output.hidden, split_alone.hidden);
+  EXPECT_EQ(whole_output.logits, whole_alone.logits);
+  EXPECT_EQ(whole_output.hidden, whole_alone.hidden);
+}
+
 TEST(Engine, ManyThreadsSubmitAtOnce) {
   const TinyModel model(tiny_config(), DType::kQ8_0);
   auto e = make_engine(model);
