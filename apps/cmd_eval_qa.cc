@@ -134,12 +134,24 @@ void warn_of_failures(CliSession& session, const std::vector<QaRow>& rows) {
 }
 
 // What this run says about ways of asking the collection, for answering within a budget.
-void save_quality(CliSession& session, Store& store, const ModelParts& parts, const std::vector<QaConfig>& grid,
-                  const std::vector<QaRow>& rows, const std::string& questions) {
-  const QualityTable table = quality_table_from(summarise(rows, grid), grid, questions);
+void save_quality(CliSession& session, Store& store, const ModelParts& parts, const EvalQaOptions& eval, const std::vector<QaRow>& rows,
+                  const Options& options) {
+  const std::string source = format("%zu questions of %s, at most %zu tokens%s; %s", eval.questions.size(), options.questions.c_str(),
+                                    options.tokens, options.no_abstain ? ", always answered" : "", eval.search.c_str());
+  QualityTable table = quality_table_from(summarise(rows, eval.grid), eval.grid, source);
   if (table.entries.empty()) throw Error(ErrorCode::kInvalidArgument, "--save-quality: no config of the collection itself was measured");
+  const std::size_t measured = table.entries.size();
+  const std::int64_t collection = store.snapshot(session.options.collection)->info().id;
+  if (const auto before = store.quality_table(collection, parts.hash())) {
+    try {
+      table = merge_quality_tables(std::move(table), quality_table_from_json(*before));
+    } catch (const Error& error) {
+      if (error.code() != ErrorCode::kDamagedData) throw;  // else this run replaces it
+    }
+  }
   store.begin_write()->put_quality_table(session.options.collection, parts.hash(), quality_table_to_json(table));
-  session.note(format("%zu ways of asking are kept for --ttft-budget", table.entries.size()));
+  session.note(format("%zu ways of asking are kept for --ttft-budget, %zu of them measured before with the same questions",
+                      table.entries.size(), table.entries.size() - measured));
 }
 
 int run(CliSession& session, const Options& options) {
@@ -191,7 +203,7 @@ int run(CliSession& session, const Options& options) {
   warn_of_failures(session, rows);
   const bool failed = std::ranges::any_of(rows, [](const QaRow& row) { return !row.error.empty(); });
   const int status = failed ? exit_code(ErrorCode::kPartial) : 0;
-  if (options.save_quality) save_quality(session, store, parts, eval.grid, rows, options.questions);
+  if (options.save_quality) save_quality(session, store, parts, eval, rows, options);
   std::set<std::string> kinds;
   for (const QaQuestion& question : eval.questions) {
     if (!question.kind.empty()) kinds.insert(question.kind);

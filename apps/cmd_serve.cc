@@ -34,7 +34,7 @@ struct Options {
   double deadline = 300;
   double drain = 30;
   std::size_t kv_slots = 0;
-  // A step of the engine cannot be interrupted: smaller steps answer short requests sooner while long ones are read.
+  // Requests do not interrupt each other's steps: smaller steps answer short ones sooner while long ones are read.
   std::size_t batch_tokens = 256;
   std::size_t bulk_tokens = 64;
   ReuseFlags reuse;

@@ -117,19 +117,20 @@ DocumentId WriteJob::Impl::insert_document(CollectionRow& row, const DocumentMet
 void WriteJob::Impl::delete_document(CollectionRow& row, DocumentId id) {
   text_removed = true;
   const std::string table = fts_table(row.info.id);
+  std::vector<ChunkId> chunks;
+  Statement& ids = database.statement("SELECT id FROM chunks WHERE document_id = ?1").bind(1, id);
+  while (ids.step()) chunks.push_back(ids.integer(0));
+  // Terms are taken out by reading the text again. Where this document is most of the collection, indexing the others anew reads less.
+  bool anew = 2 * chunks.size() > row.info.chunks;
   std::string title;
-  bool damaged = false;
   try {
     if (const auto record = load_document(database, id)) title = record->title;
   } catch (const Error& error) {
     if (error.code() != ErrorCode::kDamagedData) throw;
-    damaged = true;
+    anew = true;
   }
-  std::vector<ChunkId> chunks;
-  Statement& ids = database.statement("SELECT id FROM chunks WHERE document_id = ?1").bind(1, id);
-  while (ids.step()) chunks.push_back(ids.integer(0));
   for (const ChunkId chunk_id : chunks) {
-    if (damaged) break;
+    if (anew) break;
     try {
       const ChunkRow chunk = load_chunk(database, chunk_id).value();
       // FTS5 takes the terms of the old text out of its index; it does not keep the text itself.
@@ -149,8 +150,9 @@ void WriteJob::Impl::delete_document(CollectionRow& row, DocumentId id) {
         row.vectors_changed = true;
       }
     } catch (const Error& error) {
+      // Terms of a text that changed behind our back cannot be taken out one by one.
       if (error.code() != ErrorCode::kDamagedData) throw;
-      damaged = true;
+      anew = true;
     }
   }
   // Links of prompts hold the document's title or path beside the passage, so they go even if another document has the same passage.
@@ -163,8 +165,7 @@ void WriteJob::Impl::delete_document(CollectionRow& row, DocumentId id) {
       .run();
   database.statement("DELETE FROM documents WHERE id = ?1").bind(1, id).run();  // chunks, vectors, attributes cascade
   --row.info.documents;
-  // Terms of a text that changed behind our back cannot be taken out one by one.
-  if (damaged) rebuild(row);
+  if (anew) rebuild(row);
 }
 
 bool WriteJob::Impl::insert_chunk(CollectionRow& row, DocumentId document, std::size_t ordinal, const std::string& title,

@@ -26,8 +26,8 @@ struct EngineOptions {
   KvType kv_type = KvType::kBF16;
   std::size_t kv_slots = 16384;        // token slots in the KV pool, over all jobs; memory is touched only as it is used
   std::size_t max_batch_tokens = 512;  // live tokens in one step; a bidirectional job may exceed it, since it cannot be split
-  // Of bulk jobs in one step; 0: as all others. A service sets it: who comes while a step runs has to wait for it. Beside other jobs bulk
-  // jobs get a quarter of it, and half of the KV pool stays free of them.
+  // Of bulk jobs in one step; 0: as all others. A service sets it: then bulk jobs get a quarter of it beside other jobs, half of the KV pool
+  // stays free of them, and on the CPU a step of theirs alone is abandoned, and done again, when another job comes.
   std::size_t max_bulk_tokens = 0;
   std::string simd;  // "", "scalar", "avx2", "avx512": forces a kernel table
   // CUDA only. The device memory that keeps spans that were loaded before, so that their next use copies nothing over the bus.

@@ -24,6 +24,17 @@ QualityTable quality_table_for(const Store& store, const CollectionInfo& collect
   return default_quality_table();
 }
 
+QualityTable merge_quality_tables(QualityTable measured, const QualityTable& before) {
+  if (before.source != measured.source) return measured;
+  for (const QualityEntry& entry : before.entries) {
+    const auto same_way = [&](const QualityEntry& other) {
+      return other.layout == entry.layout && quality_entry_name(other) == quality_entry_name(entry);
+    };
+    if (std::ranges::none_of(measured.entries, same_way)) measured.entries.push_back(entry);
+  }
+  return measured;
+}
+
 std::string quality_table_to_json(const QualityTable& table) {
   rapidjson::StringBuffer buffer;
   rapidjson::Writer<rapidjson::StringBuffer> json(buffer);

@@ -32,7 +32,7 @@ std::string quality_entry_name(const QualityEntry& entry);  // "chunks/int8, 3 p
 
 struct QualityTable {
   bool own = false;    // measured on this collection, with this model; else borrowed from another one
-  std::string source;  // for people: the file of questions it was measured with
+  std::string source;  // what was asked, and how: values are compared within one source only
   std::vector<QualityEntry> entries;
 };
 
@@ -42,6 +42,9 @@ QualityTable default_quality_table();
 
 // The collection's own, where `eval qa --save-quality` measured it with this model and layout, else the default.
 QualityTable quality_table_for(const Store& store, const CollectionInfo& collection, const ModelParts& model, PromptLayout layout);
+
+// `measured` and, where both have the same source, what `before` knows of other ways of asking.
+QualityTable merge_quality_tables(QualityTable measured, const QualityTable& before);
 
 std::string quality_table_to_json(const QualityTable& table);
 // Throws Error(kDamagedData).

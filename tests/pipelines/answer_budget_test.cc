@@ -208,5 +208,22 @@ TEST_F(Budget, TheCollectionsOwnTableIsKeptApartFromCertificates) {
   EXPECT_GS_ERROR(quality_table_from_json("{"), ErrorCode::kDamagedData, "quality table");
 }
 
+TEST(QualityTable, RunsWithTheSameQuestionsAddUp) {
+  QualityTable before;
+  before.source = "10 questions";
+  before.entries = {{SearchMode::kBm25, 1, 0, {ReuseKind::kExact}, KvType::kInt8, PromptLayout::kDocsFirst, 0.5, 10},
+                    {SearchMode::kFused, 1, 0, {ReuseKind::kExact}, KvType::kInt8, PromptLayout::kDocsFirst, 0.6, 10},
+                    {SearchMode::kFused, 1, 0, {ReuseKind::kExact}, KvType::kInt8, PromptLayout::kQueryFirst, 0.7, 10}};
+  QualityTable measured = before;
+  measured.entries = {{SearchMode::kFused, 1, 0, {ReuseKind::kExact}, KvType::kInt8, PromptLayout::kDocsFirst, 0.8, 10}};
+  const QualityTable merged = merge_quality_tables(measured, before);
+  ASSERT_EQ(merged.entries.size(), 3u);
+  EXPECT_EQ(merged.entries[0].value, 0.8) << "measured again";
+  EXPECT_EQ(merged.entries[1].value, 0.5);
+  EXPECT_EQ(merged.entries[2].value, 0.7);
+  measured.source = "20 questions";
+  EXPECT_EQ(merge_quality_tables(measured, before).entries.size(), 1u) << "figures of other questions are not comparable";
+}
+
 }  // namespace
 }  // namespace gritstone
