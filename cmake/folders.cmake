@@ -104,6 +104,10 @@ function(gritstone_emulated_cuda_tests)
   target_compile_options(test_cuda_emulated PRIVATE -O1 -Wno-unknown-pragmas)
   target_link_libraries(test_cuda_emulated PRIVATE gs_model gritstone_flags GTest::gtest_main GTest::gmock)
   add_dependencies(unit_tests test_cuda_emulated)
-  add_test(NAME cuda_emulated COMMAND test_cuda_emulated --gtest_brief=1)
-  set_tests_properties(cuda_emulated PROPERTIES LABELS unit TIMEOUT 900)
+  # The longest of all under the sanitizers: in two halves, for two cores.
+  foreach(half 0 1)
+    add_test(NAME cuda_emulated_${half} COMMAND test_cuda_emulated --gtest_brief=1)
+    set_tests_properties(cuda_emulated_${half} PROPERTIES LABELS unit TIMEOUT 900 COST 100
+      ENVIRONMENT "GTEST_TOTAL_SHARDS=2;GTEST_SHARD_INDEX=${half}")
+  endforeach()
 endfunction()
