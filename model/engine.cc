@@ -229,7 +229,7 @@ class JobEngine : public Engine {
       if (slice.job->remaining() == 0) finish_round(*slice.job);
     }
     drop_without_pages();
-    std::this_thread::yield();
+    std::this_thread::yield();  // who was just told of a token runs now, not after the next step
   }
 
   // After a step that the device could not do: with half the tokens it may fit; otherwise its jobs end with the error.

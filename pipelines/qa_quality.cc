@@ -21,8 +21,7 @@ QualityTable quality_table_from(const std::vector<QaSummary>& summaries, const s
                          config.layout,         summary.f1, summary.answerable};
       if (config.reuse.kind == ReuseKind::kNone) entry.reuse = {ReuseKind::kExact};
       if (!entry.reuse.composes()) entry.span_type = KvType::kInt8;
-      const std::string name = quality_entry_name(entry);
-      const auto same = [&](const QualityEntry& other) { return quality_entry_name(other) == name && other.layout == entry.layout; };
+      const auto same = [&](const QualityEntry& other) { return same_way(other, entry); };
       if (std::ranges::none_of(table.entries, same)) table.entries.push_back(entry);
     }
   }

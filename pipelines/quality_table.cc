@@ -16,6 +16,10 @@ std::string quality_entry_name(const QualityEntry& entry) {
   return name + ", " + std::string(search_mode_name(entry.mode));
 }
 
+bool same_way(const QualityEntry& a, const QualityEntry& b) {
+  return a.layout == b.layout && quality_entry_name(a) == quality_entry_name(b);
+}
+
 QualityTable quality_table_for(const Store& store, const CollectionInfo& collection, const ModelParts& model, PromptLayout layout) {
   if (const auto body = store.quality_table(collection.id, model.hash())) {
     QualityTable own = quality_table_from_json(*body);
@@ -27,10 +31,8 @@ QualityTable quality_table_for(const Store& store, const CollectionInfo& collect
 QualityTable merge_quality_tables(QualityTable measured, const QualityTable& before) {
   if (before.source != measured.source) return measured;
   for (const QualityEntry& entry : before.entries) {
-    const auto same_way = [&](const QualityEntry& other) {
-      return other.layout == entry.layout && quality_entry_name(other) == quality_entry_name(entry);
-    };
-    if (std::ranges::none_of(measured.entries, same_way)) measured.entries.push_back(entry);
+    const auto same = [&](const QualityEntry& other) { return same_way(other, entry); };
+    if (std::ranges::none_of(measured.entries, same)) measured.entries.push_back(entry);
   }
   return measured;
 }

@@ -30,6 +30,9 @@ struct QualityEntry {
 
 std::string quality_entry_name(const QualityEntry& entry);  // "chunks/int8, 3 passages of at most 128 tokens, bm25"
 
+// Whether both are measurements of the same way of asking.
+bool same_way(const QualityEntry& a, const QualityEntry& b);
+
 struct QualityTable {
   bool own = false;    // measured on this collection, with this model; else borrowed from another one
   std::string source;  // what was asked, and how: values are compared within one source only
