@@ -10,7 +10,8 @@
 
 namespace gritstone {
 
-// Weight of the second score.
+// Weight of the second score. nDCG@10 of fused search on the sample questions, SmolLM2, the best 20 of each: 0.959 without, 0.974 at 0.25,
+// 0.981 at 0.5 (docs/results/retrieval.md).
 inline constexpr double kRerankWeight = 0.5;
 
 // How well each passage explains a query.
