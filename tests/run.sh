@@ -35,9 +35,6 @@ stage() { printf '\n== %s (%d s so far)\n' "$1" "$SECONDS"; }
 jobs=$(nproc)
 memory_gb=$(awk '/MemAvailable/ {print int($2 / 1048576)}' /proc/meminfo)
 (( memory_gb >= 1 && memory_gb < jobs )) && jobs=$memory_gb
-if command -v ccache >/dev/null; then
-  export CMAKE_CXX_COMPILER_LAUNCHER=ccache CMAKE_C_COMPILER_LAUNCHER=ccache
-fi
 
 # build PRESET [TARGET...]: configure and build; a failure counts once and stops the stages that need it.
 build() {
