@@ -47,7 +47,7 @@ def reference(model, ids):
     end = model.vocabulary.index("<|im_end|>")
     record, answer = {}, []
     rows = [model.logits(model.forward(ids, torch.arange(len(ids)), record=record)[-1])]
-    states = [(k, v) for k, v in record["kv"]]
+    states = record["kv"]
     while len(answer) < ANSWER_TOKENS - 1 and int(rows[-1].argmax()) != end:
         answer.append(int(rows[-1].argmax()))
         at, one = torch.arange(len(ids) + len(answer)), {}

@@ -5,7 +5,6 @@ No small trained mixture of experts can be had from PyPI; this one has a languag
 of blend_signals.py.
 """
 import gguf
-import numpy as np
 import torch
 import torch.nn.functional as F
 from tokenizers import Tokenizer, models, pre_tokenizers
