@@ -168,7 +168,7 @@ void multiply_tile(const Tile& tile) noexcept {
     const std::uint8_t* sub = scales + F.head_bytes();
     for (int k = 0; k < F.block; k += 32, sub += 16 * 32 / F.group) {
       for (std::size_t i = 0; i < F.plane_bytes(); i += 64) {
-        _mm_prefetch(reinterpret_cast<const char*>(planes + tile.prefetch + i), _MM_HINT_T0);
+        _mm_prefetch(reinterpret_cast<const char*>(planes + tile.prefetch + i), _MM_HINT_T1);
       }
       add_columns<F, T, 0>(planes, scales, sub, q, terms, low);
 #pragma GCC unroll 4

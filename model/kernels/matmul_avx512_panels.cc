@@ -100,7 +100,7 @@ void multiply_tile(const Tile& tile) noexcept {
       [&]<int... J>(std::integer_sequence<int, J...>) __attribute__((always_inline)) { ((w[J] = quad<F, J>(planes)), ...); }
       (std::make_integer_sequence<int, 8>{});
       for (std::size_t i = 0; i < F.plane_bytes(); i += 64)
-        _mm_prefetch(reinterpret_cast<const char*>(planes + tile.prefetch + i), _MM_HINT_T0);
+        _mm_prefetch(reinterpret_cast<const char*>(planes + tile.prefetch + i), _MM_HINT_T1);
       planes += F.plane_bytes();
       __m512 s = d;
       __m512 m = dm;

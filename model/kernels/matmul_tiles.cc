@@ -34,11 +34,13 @@ void fill_terms(const MatmulTask& task, const Format& format, std::size_t first,
   }
 }
 
-// Panels are read front to back but the hardware's prefetchers stop at every 4 KiB page. One tile: run 2 KiB ahead; the scale region of the
-// next panel lies between. Several: the last one brings in the next panel.
+// How far ahead of the planes in use the next lines are fetched, into L2: the hardware's prefetchers stop at every 4 KiB page, and L1 has
+// too few misses in flight for the memory's latency. One tile: kAhead, the scale region of the next panel lies between. Several: the last
+// one brings in the next panel.
+constexpr std::size_t kAhead = 16 * 1024;
 std::size_t prefetch_distance(const Format& format, std::size_t cols, bool first, bool last) noexcept {
   const std::size_t scales = format.scale_region(cols);
-  if (first && last) return scales + 2048;
+  if (first && last) return scales + kAhead;
   return last ? format.panel_bytes(cols) - scales : 0;
 }
 

@@ -9,11 +9,11 @@
 
 #include <algorithm>
 #include <cstring>
-#include <memory>
 #include <random>
 #include <string>
 #include <vector>
 
+#include "model/buffer.h"
 #include "model/kernels/matmul.h"
 #include "model/kernels/target.h"
 
@@ -42,11 +42,7 @@ std::vector<Isa> isas() {
 
 constexpr std::size_t kWeightBytes = 256u << 20;
 
-struct Free {
-  void operator()(std::uint8_t* p) const { operator delete (p, std::align_val_t{64}); }
-};
-using Buffer = std::unique_ptr<std::uint8_t, Free>;
-Buffer allocate(std::size_t bytes) { return Buffer(static_cast<std::uint8_t*>(operator new (bytes, std::align_val_t{64}))); }
+Buffer allocate(std::size_t bytes) { return Buffer(bytes); }  // the engine's own: large pages where the system gives them
 
 // Bytes whose every f16 is a small normal number: speed does not depend on values, but NaN and denormals could distort it.
 const std::uint8_t* weights() {
@@ -55,11 +51,11 @@ const std::uint8_t* weights() {
     std::mt19937 random(1);
     for (std::size_t i = 0; i < kWeightBytes; i += 4) {
       const std::uint32_t word = (static_cast<std::uint32_t>(random()) & 0x03FF03FFu) | 0x24002400u;
-      std::memcpy(out.get() + i, &word, 4);
+      std::memcpy(out.data() + i, &word, 4);
     }
     return out;
   }();
-  return bytes.get();
+  return bytes.data();
 }
 
 // Units of 10^9 a second over all threads, from what this thread does in an iteration. Not kIsIterationInvariantRate: it multiplies the sum
@@ -84,14 +80,14 @@ void run_matmul(benchmark::State& state, const MatmulKernels& kernels, const Sha
   Buffer x = allocate(shape.tokens * shape.cols * 4), q = allocate(shape.tokens * shape.cols);
   Buffer scale = allocate(shape.tokens * shape.cols / 8 + 64), sum = allocate(shape.tokens * shape.cols / 4 + 64);
   Buffer y = allocate(shape.tokens * shape.rows * 4), scratch = allocate(kMatmulScratch * 4);
-  auto* values = reinterpret_cast<float*>(x.get());
+  auto* values = reinterpret_cast<float*>(x.data());
   for (std::size_t i = 0; i < shape.tokens * shape.cols; ++i) values[i] = static_cast<float>(i % 17) - 8.0f;
   Activations in{shape.tokens,
                  shape.cols,
                  values,
-                 reinterpret_cast<std::int8_t*>(q.get()),
-                 reinterpret_cast<float*>(scale.get()),
-                 reinterpret_cast<std::int32_t*>(sum.get())};
+                 reinterpret_cast<std::int8_t*>(q.data()),
+                 reinterpret_cast<float*>(scale.data()),
+                 reinterpret_cast<std::int32_t*>(sum.data())};
   kernels.quantize_rows(in, 0, shape.tokens);
 
   const auto threads = static_cast<std::size_t>(state.threads());
@@ -101,9 +97,9 @@ void run_matmul(benchmark::State& state, const MatmulKernels& kernels, const Sha
   task.w = &w;
   task.x = &in;
   task.tokens = shape.tokens;
-  task.y = reinterpret_cast<float*>(y.get());
+  task.y = reinterpret_cast<float*>(y.data());
   task.y_stride = shape.rows;
-  task.scratch = reinterpret_cast<float*>(scratch.get());
+  task.scratch = reinterpret_cast<float*>(scratch.data());
   task.panel_begin = panels * thread / threads;
   task.panel_end = panels * (thread + 1) / threads;
   std::size_t copy = 0;
