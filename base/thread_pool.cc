@@ -36,8 +36,8 @@ std::size_t available_cores() noexcept {
   return std::max(1u, std::thread::hardware_concurrency());
 }
 
-ThreadPool::ThreadPool(std::size_t threads) {
-  if (threads == 0) threads = available_cores();
+ThreadPool::ThreadPool(std::size_t threads) : shares_(threads == 0 ? available_cores() : threads) {
+  threads = shares_.size();
   for (std::size_t i = 1; i < threads; ++i) workers_.emplace_back([this, i] { work(i); });
 }
 
@@ -51,10 +51,12 @@ ThreadPool::~ThreadPool() {
 }
 
 void ThreadPool::run(std::size_t count, void* context, Invoke invoke) {
-  count_ = count;
+  for (std::size_t t = 0; t < shares_.size(); ++t) {
+    shares_[t].next.store(count * t / shares_.size(), std::memory_order_relaxed);
+    shares_[t].end = count * (t + 1) / shares_.size();
+  }
   context_ = context;
   invoke_ = invoke;
-  next_.store(0, std::memory_order_relaxed);
   gate_.store((generation(gate_.load()) + 1) << 32 | kOpen);
   // Either this sees the sleeper or the sleeper sees the new gate: both orders are sequentially consistent.
   if (sleepers_.load() > 0) {
@@ -72,10 +74,13 @@ void ThreadPool::run(std::size_t count, void* context, Invoke invoke) {
 }
 
 void ThreadPool::drain(std::size_t thread) noexcept {
-  for (;;) {
-    const std::size_t index = next_.fetch_add(1, std::memory_order_relaxed);
-    if (index >= count_) return;
-    invoke_(context_, index, thread);
+  for (std::size_t i = 0; i < shares_.size(); ++i) {
+    Share& share = shares_[(thread + i) % shares_.size()];
+    for (;;) {
+      const std::size_t index = share.next.fetch_add(1, std::memory_order_relaxed);
+      if (index >= share.end) break;
+      invoke_(context_, index, thread);
+    }
   }
 }
 

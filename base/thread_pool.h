@@ -45,14 +45,20 @@ class ThreadPool {
   void drain(std::size_t thread) noexcept;
   bool enter(std::uint64_t& seen) noexcept;
 
+  // A thread takes the indices of its own share in order, so that loops over memory read on where they stopped, then what is left of the
+  // others' shares.
+  struct alignas(64) Share {
+    std::atomic<std::size_t> next{0};
+    std::size_t end = 0;
+  };
+
   std::vector<std::thread> workers_;
   // The running loop: generation << 32 | open << 31 | workers inside. A worker takes part only if it enters while the loop is open, so the
   // caller never waits for a worker that the system has not scheduled.
   std::atomic<std::uint64_t> gate_{0};
   std::atomic<bool> stop_{false};
-  std::atomic<std::size_t> next_{0};
   // Set before the gate opens, read by workers inside.
-  std::size_t count_ = 0;
+  std::vector<Share> shares_;
   void* context_ = nullptr;
   Invoke invoke_ = nullptr;
 
