@@ -1,5 +1,5 @@
-// Speed of the matmul kernels against what the machine can do, in one run: products per second beside a loop of nothing but vpdpbusd (or
-// FMA), and weight bytes per second beside a plain streaming read.
+// Speed of the matmul kernels against what the machine can do, in one run: products per second beside a loop of nothing but multiply-adds,
+// and weight bytes per second beside a plain streaming read.
 //
 //   ./matmul_bench --benchmark_repetitions=5 --benchmark_enable_random_interleaving=true
 //
@@ -15,11 +15,7 @@
 
 #include "model/buffer.h"
 #include "model/kernels/matmul.h"
-#include "model/kernels/target.h"
-
-#if defined(__x86_64__)
-#include <immintrin.h>
-#endif
+#include "model/kernels/peak.h"
 
 namespace gritstone {
 namespace {
@@ -114,60 +110,28 @@ void run_matmul(benchmark::State& state, const MatmulKernels& kernels, const Sha
   state.counters["GB/s"] = per_second(state, share * static_cast<double>(bytes));
 }
 
-#if defined(__x86_64__)
-GS_TARGET_BEGIN_AVX512
-void peak_vnni(benchmark::State& state) {
-  __m512i acc[12];
-  for (__m512i& a : acc) a = _mm512_set1_epi32(static_cast<int>(state.iterations()));
-  __m512i w = _mm512_set1_epi8(3);
-  asm volatile("" : "+v"(w));  // unknown to the compiler
-  constexpr int kRounds = 4096;
-  for (auto _ : state) {
-    for (int i = 0; i < kRounds; ++i) {
-#pragma GCC unroll 12
-      for (__m512i& a : acc) a = _mm512_dpbusd_epi32(a, w, w);
-    }
-  }
-  alignas(64) int sums[12][16];
-  for (int i = 0; i < 12; ++i) _mm512_store_si512(sums[i], acc[i]);
-  benchmark::DoNotOptimize(sums);
-  benchmark::ClobberMemory();
-  state.counters["GMAC/s"] = per_second(state, 64.0 * 12 * kRounds);
+void peak_products(benchmark::State& state, const char* isa, PeakKind kind) {
+  std::uint64_t products = 0;
+  for (auto _ : state) products += run_peak(isa, kind, 4096);
+  state.counters["GMAC/s"] = benchmark::Counter(static_cast<double>(products) * 1e-9, benchmark::Counter::kIsRate);
 }
 
-void peak_fma(benchmark::State& state) {
-  __m512 acc[12];
-  for (__m512& a : acc) a = _mm512_set1_ps(1.0f);
-  __m512 w = _mm512_set1_ps(0.5f);
-  asm volatile("" : "+v"(w));
-  constexpr int kRounds = 4096;
-  for (auto _ : state) {
-    for (int i = 0; i < kRounds; ++i) {
-#pragma GCC unroll 12
-      for (__m512& a : acc) a = _mm512_fmadd_ps(a, w, w);
-    }
-  }
-  alignas(64) float sums[12][16];
-  for (int i = 0; i < 12; ++i) _mm512_store_ps(sums[i], acc[i]);
-  benchmark::DoNotOptimize(sums);
-  benchmark::ClobberMemory();
-  state.counters["GMAC/s"] = per_second(state, 16.0 * 12 * kRounds);
-}
-GS_TARGET_END
-#endif
-
-// Reads the weights once per iteration, all threads together.
+// Brings every cache line of the weights in once per iteration, all threads together. A word of each is enough: with all of them the loop
+// itself would be slower than one core's memory.
 void peak_read(benchmark::State& state) {
+  constexpr std::size_t kLine = 64;
   const std::uint8_t* data = weights();
   const auto threads = static_cast<std::size_t>(state.threads());
-  const std::size_t begin = kWeightBytes / threads * static_cast<std::size_t>(state.thread_index()) / 64 * 64;
-  const std::size_t end = begin + kWeightBytes / threads / 64 * 64;
+  const std::size_t begin = kWeightBytes / threads * static_cast<std::size_t>(state.thread_index()) / 512 * 512;
+  const std::size_t end = begin + kWeightBytes / threads / 512 * 512;
   for (auto _ : state) {
     std::uint64_t sums[8] = {};
-    for (std::size_t i = begin; i < end; i += 64) {
-      std::uint64_t words[8];
-      std::memcpy(words, data + i, 64);
-      for (int j = 0; j < 8; ++j) sums[j] ^= words[j];
+    for (std::size_t i = begin; i < end; i += 8 * kLine) {
+      for (std::size_t j = 0; j < 8; ++j) {
+        std::uint64_t word;
+        std::memcpy(&word, data + i + j * kLine, sizeof word);
+        sums[j] ^= word;
+      }
     }
     for (const std::uint64_t s : sums) benchmark::DoNotOptimize(s);
   }
@@ -176,12 +140,13 @@ void peak_read(benchmark::State& state) {
 
 void register_all() {
   benchmark::RegisterBenchmark("peak/read", peak_read)->ThreadRange(1, 2)->UseRealTime();
-#if defined(__x86_64__)
-  if (__builtin_cpu_supports("avx512vnni")) {
-    benchmark::RegisterBenchmark("peak/vnni", peak_vnni)->ThreadRange(1, 2)->UseRealTime();
-    benchmark::RegisterBenchmark("peak/fma", peak_fma)->ThreadRange(1, 2)->UseRealTime();
+  for (const Isa& isa : isas()) {
+    if (!isa.present) continue;
+    for (const auto& [name, kind] : {std::pair{"int8", PeakKind::kInt8}, std::pair{"f32", PeakKind::kF32}}) {
+      const auto run = [isa, kind](benchmark::State& state) { peak_products(state, isa.name, kind); };
+      benchmark::RegisterBenchmark((std::string("peak/") + isa.name + "/" + name).c_str(), run)->ThreadRange(1, 2)->UseRealTime();
+    }
   }
-#endif
   const std::pair<DType, MatrixLayout> types[] = {
       {DType::kQ4_K, MatrixLayout::kPanels}, {DType::kQ8_0, MatrixLayout::kPanels}, {DType::kQ4_0, MatrixLayout::kPanels},
       {DType::kQ4_1, MatrixLayout::kPanels}, {DType::kQ5_K, MatrixLayout::kPanels}, {DType::kQ6_K, MatrixLayout::kPanels},
