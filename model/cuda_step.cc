@@ -61,12 +61,14 @@ std::size_t CudaStep::put(const std::vector<T>& values, std::size_t capacity) {
 }
 
 void CudaStep::reserve(std::size_t bytes) {
-  if (bytes <= host_.bytes()) return;
-  cuda::PinnedBuffer larger(std::max(bytes, 2 * host_.bytes()));
-  if (host_.bytes() > 0) std::memcpy(larger.as<std::uint8_t>(), host_.as<std::uint8_t>(), host_.bytes());
-  host_ = std::move(larger);
+  if (bytes <= device_.bytes()) return;
+  // If memory runs out here, the next step asks only for what it needs itself.
+  const std::size_t larger = std::max(bytes, 2 * device_.bytes());
+  cuda::PinnedBuffer host(larger);
+  if (host_.bytes() > 0) std::memcpy(host.as<std::uint8_t>(), host_.as<std::uint8_t>(), std::min(host_.bytes(), larger));
   device_ = cuda::DeviceBuffer();  // first, so that both never exist at once
-  device_ = cuda::DeviceBuffer(host_.bytes());
+  device_ = cuda::DeviceBuffer(larger);
+  host_ = std::move(host);
 }
 
 void CudaStep::fill(const StepRows& step) {

@@ -123,7 +123,15 @@ const float* CudaTransformer::to_host(const float* device, std::size_t count) {
 }
 
 std::span<const float> CudaTransformer::forward(const StepRows& step, StepObserver& observer) {
-  if (step.size() > cuda::kVecRows || deterministic_) return matrix_forward(step, observer);
+  try {
+    return step.size() > cuda::kVecRows || deterministic_ ? matrix_forward(step, observer) : vec_pass(step, observer);
+  } catch (...) {
+    cudaStreamSynchronize(stream_);  // what was queued still reads the step's memory, which the next step fills
+    throw;
+  }
+}
+
+std::span<const float> CudaTransformer::vec_pass(const StepRows& step, StepObserver& observer) {
   const std::span<const float> logits(vec_logits_.as<float>(), step.logit_rows.size() * config_.vocab);
   if (!looks_inside(observer) && replay(step)) return logits;
   vec_step_.fill(step);

@@ -47,6 +47,7 @@ class CudaTransformer {
   };
 
   Activations carve(const Sizes& sizes, bool vec, std::uint8_t* memory, std::size_t& bytes) const;
+  std::span<const float> vec_pass(const StepRows& step, StepObserver& observer);
   void vec_forward(const StepRows& step, StepObserver* observer);
   void queue_vec_logits(const std::int32_t* rows, std::size_t count);  // null: the first `count`
   std::span<const float> matrix_forward(const StepRows& step, StepObserver& observer);

@@ -18,6 +18,9 @@ namespace {
 // Between two turns of a bulk job that cannot be split, while others run.
 constexpr std::chrono::seconds kBulkTurn{5};
 
+// After so many steps that fitted, a batch that had been made smaller may grow again: what took the memory may be gone.
+constexpr std::size_t kStepsUntilGrowth = 32;
+
 class JobEngine : public Engine {
  public:
   JobEngine(const ModelFile& file, const EngineOptions& options, std::unique_ptr<Backend> backend)
@@ -214,6 +217,9 @@ class JobEngine : public Engine {
       bulk_gave_way_ = true;
       return;
     }
+    if (batch_tokens_ < options_.max_batch_tokens && ++fitting_steps_ % kStepsUntilGrowth == 0) {
+      batch_tokens_ = std::min(2 * batch_tokens_, options_.max_batch_tokens);
+    }
     if (std::any_of(slices.begin(), slices.end(), is_bulk)) {
       bulk_gave_way_ = false;
       last_bulk_ = Clock::now();
@@ -242,6 +248,7 @@ class JobEngine : public Engine {
     }
     if (error.code() == ErrorCode::kMemoryBudget && splittable && rows > 1) {
       batch_tokens_ = std::max<std::size_t>(std::min(batch_tokens_, rows) / 2, 1);
+      fitting_steps_ = 0;
       return;
     }
     for (const Slice& slice : slices) fail(*slice.job, std::make_exception_ptr(error));
@@ -300,7 +307,8 @@ class JobEngine : public Engine {
   const EngineOptions options_;
   const std::unique_ptr<Backend> backend_;
   KvPages pages_;
-  std::size_t batch_tokens_;  // max_batch_tokens, or less once the device ran out of memory
+  std::size_t batch_tokens_;       // max_batch_tokens, or less for a while after the device ran out of memory
+  std::size_t fitting_steps_ = 0;  // since then
   const std::string numerics_id_;
   Clock::time_point last_bulk_{};  // the last step with bulk work ended
   bool bulk_gave_way_ = false;     // since then a step of bulk work was abandoned

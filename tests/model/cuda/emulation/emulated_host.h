@@ -24,7 +24,7 @@ const char* cudaGetErrorName(cudaError_t error);
 cudaError_t cudaGetLastError();
 cudaError_t cudaPeekAtLastError();
 
-// ---- memory. 8 GiB; new blocks are filled with 0xFF.
+// ---- memory. 8 GiB; new blocks are filled with 0xFF (their first 256 MiB).
 enum cudaMemcpyKind { cudaMemcpyHostToHost, cudaMemcpyHostToDevice, cudaMemcpyDeviceToHost, cudaMemcpyDeviceToDevice, cudaMemcpyDefault };
 struct CUstream_st {};
 using cudaStream_t = CUstream_st*;
