@@ -2,7 +2,8 @@
 // Every round asks a new question over the same passages with every policy in turn, so that whatever else the machine does hits all alike.
 // Beside them, in the same rounds, the physical limits: one pass over the tokens that stay live, and copying at memory or disk speed.
 //
-//   reuse_bench MODEL.gguf [--threads 2] [--rounds 9] [--passages 5] [--tokens 256] [--question 32] [--span-type int8] [--device cuda] [--json] --work DIR
+//   reuse_bench MODEL.gguf [--threads 2] [--rounds 9] [--passages 5] [--tokens 256] [--question 32] [--span-type int8] [--device cuda]
+//   [--json] --work DIR
 //
 // Prints a Markdown table, or with --json every sample. Random weights show speed, never quality.
 #include <fcntl.h>
@@ -96,9 +97,7 @@ class Bench {
       std::ranges::shuffle(shuffled, random_);
       ask("none", warm, shuffled, "none");
       ask("chunks", warm, shuffled, "chunks, RAM");
-      evict_files();
-      SpanCache cold(*store_, big);
-      ask("chunks", cold, shuffled, "chunks, disk");
+      ask_cold("chunks", big, shuffled, "chunks, disk");
       ask("first=16", warm, shuffled, "first=16");
       ask("blend=0.15", warm, shuffled, "blend=0.15");
       std::vector<std::size_t> four = order;
@@ -106,9 +105,7 @@ class Bench {
       passages_.back() = random_ids(options_.tokens);
       ask("exact", warm, four, "exact, 4 of 5");
       ask("exact", warm, order, "exact, 5 of 5");
-      evict_files();
-      SpanCache cold_links(*store_, big);
-      ask("exact", cold_links, order, "exact, 5 of 5, disk");
+      ask_cold("exact", big, order, "exact, 5 of 5, disk");
       live_pass();
       copy_limit();
     }
@@ -163,6 +160,13 @@ class Bench {
     add(row + " load", result.timings.load_ms);
     add(row + " live", static_cast<double>(live));
     add(row + " bytes", static_cast<double>(composed.bytes));
+  }
+
+  // With a cache that has everything on the disk. It ends with the call: files that it maps could not be evicted for what follows.
+  void ask_cold(const std::string& policy, const SpanCacheOptions& options, const std::vector<std::size_t>& order, const std::string& row) {
+    evict_files();
+    SpanCache cold(*store_, options);
+    ask(policy, cold, order, row);
   }
 
   // The tokens that stay live under `chunks`, as a prompt of their own.
@@ -301,7 +305,8 @@ int main(int argc, char** argv) {
   app.add_option("--question", options.question);
   app.add_option("--span-type", options.span_type)->check(CLI::IsMember({"bf16", "int8", "int4"}));
   app.add_option("--device", options.device)->check(CLI::IsMember({"cpu", "cuda"}));
-  app.add_option("--device-spans", options.device_spans, "CUDA: MiB of device memory that keep loaded spans; 0: every load crosses the bus");
+  app.add_option("--device-spans", options.device_spans,
+                 "CUDA: MiB of device memory that keep loaded spans; 0: every load crosses the bus");
   app.add_flag("--json", options.json, "Every sample instead of the table");
   app.add_option("--work", options.work, "Directory for the span files; emptied")->required();
   CLI11_PARSE(app, argc, argv);
