@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <cstddef>
@@ -52,6 +53,28 @@ TEST_P(ThreadPoolSizes, AThreadNumberIsInUseOnce) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Threads, ThreadPoolSizes, testing::Values(1, 2, 3, 16));
+
+// What a thread reads lies one behind the other: first its own half in order, then what the other left.
+TEST(ThreadPool, AThreadTakesItsOwnShareFirst) {
+  constexpr std::size_t kCount = 100, kHalf = kCount / 2;
+  ThreadPool pool(2);
+  std::vector<std::size_t> taken[2];
+  std::atomic<bool> second_half_began{false};
+  pool.parallel_for(kCount, [&](std::size_t index, std::size_t thread) {
+    taken[thread].push_back(index);
+    if (index == kHalf) second_half_began = true;
+    while (index == 0 && !second_half_began) std::this_thread::yield();  // both threads take part
+  });
+  for (std::size_t thread = 0; thread < 2; ++thread) {
+    const std::size_t begin = thread * kHalf;
+    const auto own = [&](std::size_t index) { return index - begin < kHalf; };
+    ASSERT_FALSE(taken[thread].empty());
+    EXPECT_EQ(taken[thread].front(), begin);
+    EXPECT_TRUE(std::is_partitioned(taken[thread].begin(), taken[thread].end(), own));
+    const auto others = std::partition_point(taken[thread].begin(), taken[thread].end(), own);
+    EXPECT_TRUE(std::is_sorted(taken[thread].begin(), others));
+  }
+}
 
 TEST(ThreadPool, WorkersWakeAfterSleeping) {
   ThreadPool pool(3);
