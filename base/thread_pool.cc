@@ -37,8 +37,7 @@ std::size_t available_cores() noexcept {
 }
 
 ThreadPool::ThreadPool(std::size_t threads) : shares_(threads == 0 ? available_cores() : threads) {
-  threads = shares_.size();
-  for (std::size_t i = 1; i < threads; ++i) workers_.emplace_back([this, i] { work(i); });
+  for (std::size_t i = 1; i < shares_.size(); ++i) workers_.emplace_back([this, i] { work(i); });
 }
 
 ThreadPool::~ThreadPool() {

@@ -46,7 +46,7 @@ class ThreadPool {
   bool enter(std::uint64_t& seen) noexcept;
 
   // A thread takes the indices of its own share in order, so that loops over memory read on where they stopped, then what is left of the
-  // others' shares.
+  // others' shares. A cache line each: every index that is taken writes it.
   struct alignas(64) Share {
     std::atomic<std::size_t> next{0};
     std::size_t end = 0;
@@ -57,8 +57,8 @@ class ThreadPool {
   // caller never waits for a worker that the system has not scheduled.
   std::atomic<std::uint64_t> gate_{0};
   std::atomic<bool> stop_{false};
-  // Set before the gate opens, read by workers inside.
-  std::vector<Share> shares_;
+  // Set before the gate opens; workers inside take from shares_ and read the rest.
+  std::vector<Share> shares_;  // by thread
   void* context_ = nullptr;
   Invoke invoke_ = nullptr;
 

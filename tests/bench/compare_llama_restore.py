@@ -15,9 +15,9 @@ import subprocess
 import sys
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
-OURS = (("none", "none"), ("exact, 5 of 5", "`exact`, the same five passages, RAM"), ("exact, 5 of 5, disk", "the same from a cold disk"),
+OURS = (("none", "`none`"), ("exact, 5 of 5", "`exact`, the same five passages, RAM"), ("exact, 5 of 5, disk", "the same from a cold disk"),
         ("chunks, RAM", "`chunks`, the passages in another order, RAM"), ("chunks, disk", "the same from a cold disk"))
-THEIRS = (("none", "none"), ("ram", "state restored from memory"), ("disk", "state restored from a cold file"))
+THEIRS = (("none", "the whole prompt"), ("ram", "state restored from memory"), ("disk", "state restored from a cold file"))
 
 
 def run(command):

@@ -38,12 +38,11 @@ std::vector<Isa> isas() {
 
 constexpr std::size_t kWeightBytes = 256u << 20;
 
-Buffer allocate(std::size_t bytes) { return Buffer(bytes); }  // the engine's own: large pages where the system gives them
-
-// Bytes whose every f16 is a small normal number: speed does not depend on values, but NaN and denormals could distort it.
+// In the engine's own kind of memory (large pages where the system gives them). Bytes whose every f16 is a small normal number: speed does
+// not depend on values, but NaN and denormals could distort it.
 const std::uint8_t* weights() {
   static const Buffer bytes = [] {
-    Buffer out = allocate(kWeightBytes);
+    Buffer out(kWeightBytes);
     std::mt19937 random(1);
     for (std::size_t i = 0; i < kWeightBytes; i += 4) {
       const std::uint32_t word = (static_cast<std::uint32_t>(random()) & 0x03FF03FFu) | 0x24002400u;
@@ -73,17 +72,14 @@ void run_matmul(benchmark::State& state, const MatmulKernels& kernels, const Sha
   const std::size_t copies = std::max<std::size_t>(1, kWeightBytes / bytes);
   const std::uint8_t* data = weights();
 
-  Buffer x = allocate(shape.tokens * shape.cols * 4), q = allocate(shape.tokens * shape.cols);
-  Buffer scale = allocate(shape.tokens * shape.cols / 8 + 64), sum = allocate(shape.tokens * shape.cols / 4 + 64);
-  Buffer y = allocate(shape.tokens * shape.rows * 4), scratch = allocate(kMatmulScratch * 4);
-  auto* values = reinterpret_cast<float*>(x.data());
+  const Buffer x(shape.tokens * shape.cols * 4), q(shape.tokens * shape.cols);
+  const Buffer scale(shape.tokens * shape.cols / 8 + 64), sum(shape.tokens * shape.cols / 4 + 64);
+  const Buffer y(shape.tokens * shape.rows * 4), scratch(kMatmulScratch * 4);
+  float* const values = x.floats();
   for (std::size_t i = 0; i < shape.tokens * shape.cols; ++i) values[i] = static_cast<float>(i % 17) - 8.0f;
-  Activations in{shape.tokens,
-                 shape.cols,
-                 values,
-                 reinterpret_cast<std::int8_t*>(q.data()),
-                 reinterpret_cast<float*>(scale.data()),
-                 reinterpret_cast<std::int32_t*>(sum.data())};
+  Activations in{shape.tokens,   shape.cols,
+                 values,         reinterpret_cast<std::int8_t*>(q.data()),
+                 scale.floats(), reinterpret_cast<std::int32_t*>(sum.data())};
   kernels.quantize_rows(in, 0, shape.tokens);
 
   const auto threads = static_cast<std::size_t>(state.threads());
@@ -93,9 +89,9 @@ void run_matmul(benchmark::State& state, const MatmulKernels& kernels, const Sha
   task.w = &w;
   task.x = &in;
   task.tokens = shape.tokens;
-  task.y = reinterpret_cast<float*>(y.data());
+  task.y = y.floats();
   task.y_stride = shape.rows;
-  task.scratch = reinterpret_cast<float*>(scratch.data());
+  task.scratch = scratch.floats();
   task.panel_begin = panels * thread / threads;
   task.panel_end = panels * (thread + 1) / threads;
   std::size_t copy = 0;
@@ -119,14 +115,14 @@ void peak_products(benchmark::State& state, const char* isa, PeakKind kind) {
 // Brings every cache line of the weights in once per iteration, all threads together. A word of each is enough: with all of them the loop
 // itself would be slower than one core's memory.
 void peak_read(benchmark::State& state) {
-  constexpr std::size_t kLine = 64;
+  constexpr std::size_t kLine = 64, kStep = 8 * kLine;
   const std::uint8_t* data = weights();
   const auto threads = static_cast<std::size_t>(state.threads());
-  const std::size_t begin = kWeightBytes / threads * static_cast<std::size_t>(state.thread_index()) / 512 * 512;
-  const std::size_t end = begin + kWeightBytes / threads / 512 * 512;
+  const std::size_t begin = kWeightBytes / threads * static_cast<std::size_t>(state.thread_index()) / kStep * kStep;
+  const std::size_t end = begin + kWeightBytes / threads / kStep * kStep;
   for (auto _ : state) {
     std::uint64_t sums[8] = {};
-    for (std::size_t i = begin; i < end; i += 8 * kLine) {
+    for (std::size_t i = begin; i < end; i += kStep) {
       for (std::size_t j = 0; j < 8; ++j) {
         std::uint64_t word;
         std::memcpy(&word, data + i + j * kLine, sizeof word);

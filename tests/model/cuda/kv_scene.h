@@ -12,6 +12,7 @@
 
 #include "model/kernels/cuda/ops.h"
 #include "tests/model/cuda/device_array.h"
+#include "tests/model/cuda/distance.h"
 
 namespace gritstone::cuda {
 
@@ -35,16 +36,6 @@ inline std::vector<float> random_values(std::size_t n, float spread, std::mt1993
   std::vector<float> values(n);
   for (float& value : values) value = normal(random);
   return values;
-}
-
-// |a - b| over |b|, of whole vectors; NaN in either gives NaN.
-inline double distance(const std::vector<float>& a, const std::vector<double>& b) {
-  double difference = 0, norm = 0;
-  for (std::size_t i = 0; i < b.size(); ++i) {
-    difference += (static_cast<double>(a[i]) - b[i]) * (static_cast<double>(a[i]) - b[i]);
-    norm += b[i] * b[i];
-  }
-  return std::sqrt(difference / norm);
 }
 
 struct SceneRow {

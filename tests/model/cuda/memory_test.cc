@@ -1,20 +1,12 @@
 // Device memory that runs out while an engine works: jobs take smaller steps or end with an error, and the engine goes on.
 #include <gtest/gtest.h>
 
-#include <cmath>
-
-#include "tests/model/cuda/device_array.h"
+#include "model/kernels/cuda/device.h"
+#include "tests/model/cuda/distance.h"
 #include "tests/model/engine_fixture.h"
 
 namespace gritstone {
 namespace {
-
-// A device hands out memory in pages of 2 MiB, more than this model needs; the emulation counts bytes.
-#if defined(GRITSTONE_EMULATE_CUDA)
-#define GS_REQUIRE_EXACT_MEMORY()
-#else
-#define GS_REQUIRE_EXACT_MEMORY() GTEST_SKIP() << "needs a device that counts every byte (the emulation)"
-#endif
 
 std::size_t free_memory() {
   std::size_t free = 0, total = 0;
@@ -29,7 +21,12 @@ class CudaMemory : public testing::Test {
  protected:
   static constexpr std::size_t kTokens = 64;
 
-  std::unique_ptr<Engine> cuda(std::size_t batch = 256) {
+  void SetUp() override {
+#if !defined(GRITSTONE_EMULATE_CUDA)
+    GTEST_SKIP() << "a device hands out memory in pages of 2 MiB, more than this model needs; the emulation counts bytes";
+#endif
+  }
+  std::unique_ptr<Engine> engine_on_device(std::size_t batch = 256) {
     EngineOptions options;
     options.device = Device::kCuda;
     options.threads = 2;
@@ -40,7 +37,7 @@ class CudaMemory : public testing::Test {
   }
   // Bytes that a fresh engine takes for the prefill.
   std::size_t bytes_of_prefill(std::size_t batch) {
-    const auto engine = cuda(batch);
+    const auto engine = engine_on_device(batch);
     const std::size_t before = free_memory();
     engine->run(prefill_);
     return before - free_memory();
@@ -48,12 +45,7 @@ class CudaMemory : public testing::Test {
   void expect_answers(Engine& engine, const Job& job) {
     const std::vector<float> got = engine.run(job).logits, want = cpu_->run(job).logits;
     ASSERT_EQ(got.size(), want.size());
-    double difference = 0, norm = 0;
-    for (std::size_t i = 0; i < want.size(); ++i) {
-      difference += std::pow(static_cast<double>(got[i]) - static_cast<double>(want[i]), 2);
-      norm += std::pow(static_cast<double>(want[i]), 2);
-    }
-    EXPECT_LT(std::sqrt(difference / norm), 0.1);
+    EXPECT_LT(cuda::distance(got, {want.begin(), want.end()}), 0.1);
   }
 
   TinyModel model_{tiny_config(), DType::kBF16};
@@ -62,11 +54,9 @@ class CudaMemory : public testing::Test {
 };
 
 TEST_F(CudaMemory, AStepThatDoesNotFitIsDoneInParts) {
-  GS_REQUIRE_DEVICE();
-  GS_REQUIRE_EXACT_MEMORY();
   const std::size_t whole = bytes_of_prefill(256), half = bytes_of_prefill(kTokens / 2);
   ASSERT_LT(half, whole);
-  const auto engine = cuda();
+  const auto engine = engine_on_device();
   const std::size_t before = free_memory();
   {
     const cuda::DeviceBuffer others = take_all_but((half + whole) / 2);
@@ -90,9 +80,7 @@ TEST_F(CudaMemory, AStepThatDoesNotFitIsDoneInParts) {
 }
 
 TEST_F(CudaMemory, WithoutAnyMemoryJobsFailAndTheEngineLives) {
-  GS_REQUIRE_DEVICE();
-  GS_REQUIRE_EXACT_MEMORY();
-  const auto engine = cuda();
+  const auto engine = engine_on_device();
   {
     const cuda::DeviceBuffer others = take_all_but(0);
     for (int i = 0; i < 2; ++i) EXPECT_EQ(code_of([&] { engine->run(prefill_); }), ErrorCode::kMemoryBudget);
@@ -101,14 +89,12 @@ TEST_F(CudaMemory, WithoutAnyMemoryJobsFailAndTheEngineLives) {
 }
 
 TEST_F(CudaMemory, AJobWhoseSpansDoNotFitFailsAlone) {
-  GS_REQUIRE_DEVICE();
-  GS_REQUIRE_EXACT_MEMORY();
   Job pass;
   pass.tokens = random_tokens(100, 3);
   pass.wants.kv = {{0, 100, KvType::kBF16}};
   Job asks = logits_job(random_tokens(6, 4));
   asks.context = {Segment{cpu_->run(pass).kv.at(0), 0, 100, 0, 0, 0}};
-  const auto engine = cuda();
+  const auto engine = engine_on_device();
   expect_answers(*engine, prefill_);  // takes what steps of this size need
   {
     const cuda::DeviceBuffer others = take_all_but(1000);
