@@ -100,6 +100,7 @@ CudaTransformer::Activations CudaTransformer::carve(const Sizes& sizes, bool vec
     carver.take(a.pairs.offsets, experts + 1);
     carver.take(a.pairs.row_of_pair, pairs);
     carver.take(a.pairs.pair_of_choice, pairs);
+    carver.take(a.pairs.tickets, cuda::kTickets);
     a.pairs.pairs = u32(pairs);
   }
   bytes = carver.used();

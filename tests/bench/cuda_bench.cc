@@ -24,61 +24,18 @@
 #include "model/kernels/cuda/ops.h"
 #include "model/model_file.h"
 #include "model/synth.h"
+#include "tests/bench/cuda_timing.h"
 
 namespace gritstone {
 namespace {
 
+using bench::device_ms;
+using bench::median;
+using bench::random_halves;
 using cuda::check;
 using cuda::DeviceBuffer;
 using Clock = std::chrono::steady_clock;
 double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
-
-double median(std::vector<double> values) {
-  std::sort(values.begin(), values.end());
-  return values[values.size() / 2];
-}
-
-// Milliseconds of `work` on the default stream, the median of `rounds` after one warm-up.
-template <typename Work>
-double device_ms(std::size_t rounds, Work&& work) {
-  cudaEvent_t begin, end;
-  check(cudaEventCreate(&begin), "event");
-  check(cudaEventCreate(&end), "event");
-  work();
-  std::vector<double> times;
-  for (std::size_t i = 0; i < rounds; ++i) {
-    check(cudaEventRecord(begin, nullptr), "event");
-    work();
-    check(cudaEventRecord(end, nullptr), "event");
-    check(cudaEventSynchronize(end), "event");
-    float ms = 0;
-    check(cudaEventElapsedTime(&ms, begin, end), "event");
-    times.push_back(ms);
-  }
-  cudaEventDestroy(begin);
-  cudaEventDestroy(end);
-  return median(times);
-}
-
-// Random bf16 or f16 bits of values in (-2, 2): a block of 64 MiB, repeated.
-DeviceBuffer random_halves(std::size_t count, bool bf16) {
-  constexpr std::size_t kBlock = std::size_t{32} << 20;
-  std::mt19937_64 random(3);
-  std::vector<std::uint16_t> block(std::min(count, kBlock));
-  for (std::size_t i = 0; i < block.size(); i += 4) {
-    std::uint64_t bits = random();
-    for (std::size_t j = i; j < std::min(i + 4, block.size()); ++j, bits >>= 16) {
-      const float value = static_cast<float>(bits & 0xFFFF) / 16384.0f - 2.0f;
-      block[j] = bf16 ? f32_to_bf16(value) : f32_to_f16(value);
-    }
-  }
-  DeviceBuffer buffer(count * 2);
-  for (std::size_t done = 0; done < count; done += block.size()) {
-    check(cudaMemcpy(buffer.as<std::uint16_t>() + done, block.data(), std::min(block.size(), count - done) * 2, cudaMemcpyHostToDevice),
-          "fill");
-  }
-  return buffer;
-}
 
 struct Limits {
   double bytes_per_second = 0;

@@ -4,6 +4,7 @@
 
 #include "base/error.h"
 #include "model/kernels/cuda/device.h"
+#include "model/kernels/cuda/gemm_cluster.cuh"
 #include "model/kernels/cuda/gemm_tile.cuh"
 #include "model/kernels/cuda/gemm_variants.h"
 #include "model/kernels/cuda/gemm_warpgroup.cuh"
@@ -22,6 +23,7 @@ std::uint32_t most_row_tiles(const GemmWork& work, std::uint32_t tile_rows) {
   const std::uint32_t unfilled = std::min(work.w.experts, work.rows);
   return unfilled + (work.rows - unfilled) / tile_rows;
 }
+constexpr std::uint32_t kPairRows = ClusterShape::kUnits * ClusterShape::kGroupRows;
 
 template <class Shape, Epilogue kEpilogue>
 void run(Stream stream, GemmWork work) {
@@ -30,15 +32,15 @@ void run(Stream stream, GemmWork work) {
 }
 
 // By the pairs of an expert on average. Few rows: the weights' bytes are the cost, which no shape changes, and small tiles waste less.
-int choose_variant(const ExpertPairs& pairs, std::uint32_t experts, bool pinned) {
-  const std::uint32_t average = pairs.pairs / experts;
-  if (average > 80 && !pinned && has_warpgroups()) return kWarpgroupVariant;
+int choose_variant(const ExpertPairs& pairs, const DeviceMatrix& w, bool pinned) {
+  const std::uint32_t average = pairs.pairs / w.experts;
+  if (average > 80 && !pinned && has_warpgroups()) return w.format == WeightFormat::kBF16 ? kClusterVariant : kWarpgroupVariant;
   return average <= 8 ? 0 : average <= 24 ? 1 : average <= 80 || !tile_fits<Wide>() ? 2 : 3;
 }
 
 template <Epilogue kEpilogue>
 void run_variant(Stream stream, int variant, const DeviceMatrix& w, const half_bits* x, const std::int32_t* row_of_pair,
-                 const ExpertPairs& pairs, const TileOutput& out) {
+                 const ExpertPairs& pairs, std::uint32_t ticket, const TileOutput& out) {
   GS_CHECK(w.cols % (w.format == WeightFormat::kBF16 ? 8 : 32) == 0);
   if (pairs.pairs == 0) return;
   GemmWork work = {};
@@ -57,9 +59,11 @@ void run_variant(Stream stream, int variant, const DeviceMatrix& w, const half_b
       return run<Rows64, kEpilogue>(stream, work);
     case 3:
       return run<Wide, kEpilogue>(stream, work);
-    default:
+    case kWarpgroupVariant:
       work.row_tiles = most_row_tiles(work, WarpgroupTile<3>::kRows);
       return launch_gemm_warpgroup<3, kEpilogue>(stream, work);
+    default:
+      return launch_gemm_cluster<kEpilogue>(stream, work, most_row_tiles(work, kPairRows), pairs.tickets + ticket);
   }
 }
 
@@ -68,21 +72,21 @@ void run_variant(Stream stream, int variant, const DeviceMatrix& w, const half_b
 void experts_gate_up_variant(Stream stream, int variant, const DeviceMatrix& gate_up, const half_bits* x, const ExpertPairs& pairs,
                              half_bits* h, HalfType h_type) {
   GS_CHECK(gate_up.rows % 2 == 0);
-  run_variant<Epilogue::kSwiGlu>(stream, variant, gate_up, x, pairs.row_of_pair, pairs, {h, gate_up.rows / 2, false, h_type});
+  run_variant<Epilogue::kSwiGlu>(stream, variant, gate_up, x, pairs.row_of_pair, pairs, 0, {h, gate_up.rows / 2, false, h_type});
 }
 
 void experts_down_variant(Stream stream, int variant, const DeviceMatrix& down, const half_bits* h, const ExpertPairs& pairs,
                           half_bits* y) {
-  run_variant<Epilogue::kHalf>(stream, variant, down, h, nullptr, pairs, {y, down.rows, false, half_type(down.format)});
+  run_variant<Epilogue::kHalf>(stream, variant, down, h, nullptr, pairs, 1, {y, down.rows, false, half_type(down.format)});
 }
 
 void experts_gate_up_gemm(Stream stream, const DeviceMatrix& gate_up, const half_bits* x, const ExpertPairs& pairs, half_bits* h,
                           HalfType h_type, bool pinned) {
-  experts_gate_up_variant(stream, choose_variant(pairs, gate_up.experts, pinned), gate_up, x, pairs, h, h_type);
+  experts_gate_up_variant(stream, choose_variant(pairs, gate_up, pinned), gate_up, x, pairs, h, h_type);
 }
 
 void experts_down_gemm(Stream stream, const DeviceMatrix& down, const half_bits* h, const ExpertPairs& pairs, half_bits* y, bool pinned) {
-  experts_down_variant(stream, choose_variant(pairs, down.experts, pinned), down, h, pairs, y);
+  experts_down_variant(stream, choose_variant(pairs, down, pinned), down, h, pairs, y);
 }
 
 }  // namespace gritstone::cuda

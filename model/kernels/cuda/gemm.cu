@@ -4,6 +4,7 @@
 
 #include "base/error.h"
 #include "model/kernels/cuda/device.h"
+#include "model/kernels/cuda/gemm_cluster.cuh"
 #include "model/kernels/cuda/gemm_tile.cuh"
 #include "model/kernels/cuda/gemm_variants.h"
 #include "model/kernels/cuda/gemm_warpgroup.cuh"
@@ -59,13 +60,18 @@ void gemm_variant(Stream stream, int variant, const DeviceMatrix& w, const half_
       return run<Rows128>(stream, work);
     case 3:
       return run<Wide>(stream, work);
-    default:
+    case kWarpgroupVariant:
       work.row_tiles = static_cast<std::uint32_t>(ceil_div(rows, WarpgroupTile<2>::kRows));
       return launch_gemm_warpgroup<2, Epilogue::kF32>(stream, work);
+    default:
+      return launch_gemm_cluster<Epilogue::kF32>(stream, work, ClusterRowTiles()(rows), nullptr);
   }
 }
 
-bool has_gemm_variant(int variant) { return variant < kWarpgroupVariant ? variant != 3 || tile_fits<Wide>() : has_warpgroups(); }
+bool has_gemm_variant(int variant, WeightFormat format) {
+  if (variant < kWarpgroupVariant) return variant != 3 || tile_fits<Wide>();
+  return has_warpgroups() && (variant == kWarpgroupVariant || format == WeightFormat::kBF16);
+}
 
 void gemm(Stream stream, const DeviceMatrix& w, const half_bits* x, std::uint32_t rows, float* y, bool add, bool pinned) {
   int variant = choose_variant(rows, w.rows);

@@ -45,34 +45,61 @@ struct Place {
   std::uint32_t expert, row, rows, output;
 };
 
-// Finds the expert that has row tile `tile`, when the experts' tiles are numbered one after another. No count comes back to the host, so
-// the grid has as many tiles as there could be; false: not this one. Every warp does it for itself, a lane with `share` experts.
-__device__ inline bool find_expert(const std::int32_t* offsets, std::uint32_t experts, std::uint32_t tile_rows, std::uint32_t tile,
-                                   Place& place) {
-  const std::uint32_t lane = threadIdx.x % kWarp, share = (experts + kWarp - 1) / kWarp;
-  const auto begin = [&](std::uint32_t i) { return static_cast<std::uint32_t>(offsets[min(lane * share + i, experts)]); };
-  const auto tiles = [&](std::uint32_t i) { return (begin(i + 1) - begin(i) + tile_rows - 1) / tile_rows; };
-  std::uint32_t own = 0;
+// A row tile of an expert: the index-th of those that the expert's `rows` rows from `row` on make.
+struct ExpertTile {
+  std::uint32_t expert, index, row, rows;
+};
+
+// What a lane knows of the experts' tiles, when they are numbered one after another: a lane has `share` experts.
+template <class Tiles>
+struct ExpertTiles {
+  const std::int32_t* offsets;
+  std::uint32_t experts, share, own, end;  // tiles of the lane's experts, and up to theirs
+  Tiles tiles_of;
+
+  __device__ ExpertTiles(const std::int32_t* offsets_, std::uint32_t experts_, Tiles tiles_of_)
+      : offsets(offsets_), experts(experts_), share((experts_ + kWarp - 1) / kWarp), own(0), tiles_of(tiles_of_) {
+    const std::uint32_t lane = threadIdx.x % kWarp;
 #pragma unroll 2
-  for (std::uint32_t i = 0; i < share; ++i) own += tiles(i);
-  std::uint32_t end = own;  // of this lane's tiles
+    for (std::uint32_t i = 0; i < share; ++i) own += tiles(i);
+    end = own;
 #pragma unroll
-  for (int distance = 1; distance < kWarp; distance *= 2) {
-    const std::uint32_t before = __shfl_up_sync(kAllLanes, end, distance);
-    if (lane >= static_cast<std::uint32_t>(distance)) end += before;
+    for (int distance = 1; distance < kWarp; distance *= 2) {
+      const std::uint32_t before = __shfl_up_sync(kAllLanes, end, distance);
+      if (lane >= static_cast<std::uint32_t>(distance)) end += before;
+    }
   }
-  const unsigned after = __ballot_sync(kAllLanes, tile < end);
+  __device__ std::uint32_t begin(std::uint32_t i) const {
+    return static_cast<std::uint32_t>(offsets[min(threadIdx.x % kWarp * share + i, experts)]);
+  }
+  __device__ std::uint32_t tiles(std::uint32_t i) const { return tiles_of(begin(i + 1) - begin(i)); }
+};
+
+// Finds the expert that has row tile `tile`; tiles_of(rows) says how many an expert's rows make. No count comes back to the host, so a grid
+// has as many tiles as there could be; false: not this one. A whole warp asks.
+template <class Tiles>
+__device__ bool find_expert(const std::int32_t* offsets, std::uint32_t experts, Tiles tiles_of, std::uint32_t tile, ExpertTile& found) {
+  const ExpertTiles<Tiles> all(offsets, experts, tiles_of);
+  const std::uint32_t lane = threadIdx.x % kWarp;
+  const unsigned after = __ballot_sync(kAllLanes, tile < all.end);
   if (after == 0) return false;
   const int owner = __ffs(static_cast<int>(after)) - 1;
   std::uint32_t i = 0, index = 0;
   if (lane == static_cast<std::uint32_t>(owner)) {
-    index = tile - (end - own);
-    for (; index >= tiles(i); ++i) index -= tiles(i);
+    index = tile - (all.end - all.own);
+    for (; index >= all.tiles(i); ++i) index -= all.tiles(i);
   }
-  place.expert = __shfl_sync(kAllLanes, lane * share + i, owner);
-  place.row = __shfl_sync(kAllLanes, begin(i) + index * tile_rows, owner);
-  place.rows = min(tile_rows, __shfl_sync(kAllLanes, begin(i + 1), owner) - place.row);
+  found.expert = __shfl_sync(kAllLanes, lane * all.share + i, owner);
+  found.index = __shfl_sync(kAllLanes, index, owner);
+  found.row = __shfl_sync(kAllLanes, all.begin(i), owner);
+  found.rows = __shfl_sync(kAllLanes, all.begin(i + 1), owner) - found.row;
   return true;
+}
+
+// Row tiles of all experts. A whole warp asks.
+template <class Tiles>
+__device__ std::uint32_t count_tiles(const std::int32_t* offsets, std::uint32_t experts, Tiles tiles_of) {
+  return __shfl_sync(kAllLanes, ExpertTiles<Tiles>(offsets, experts, tiles_of).end, kWarp - 1);
 }
 
 // Consecutive blocks take the columns of a band of eight column tiles, then the next row tile: blocks that run at the same time share both
@@ -85,7 +112,16 @@ __device__ bool find_place(const GemmWork& work, Place& place) {
   const std::uint32_t width = min(kBand, column_tiles - band * kBand);
   const std::uint32_t tile = in_band / width;
   place.output = (band * kBand + in_band % width) * Tile::kOutputs;
-  if (work.offsets != nullptr) return find_expert(work.offsets, work.w.experts, Tile::kRows, tile, place);
+  if (work.offsets != nullptr) {
+    const auto tiles_of = [](std::uint32_t rows) { return (rows + Tile::kRows - 1) / Tile::kRows; };
+    ExpertTile found;
+    if (!find_expert(work.offsets, work.w.experts, tiles_of, tile, found)) return false;
+    const std::uint32_t done = found.index * Tile::kRows;
+    place.expert = found.expert;
+    place.row = found.row + done;
+    place.rows = min(static_cast<std::uint32_t>(Tile::kRows), found.rows - done);
+    return true;
+  }
   place.expert = 0;
   place.row = tile * Tile::kRows;
   place.rows = min(static_cast<std::uint32_t>(Tile::kRows), work.rows - place.row);

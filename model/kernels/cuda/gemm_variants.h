@@ -6,10 +6,10 @@
 
 namespace gritstone::cuda {
 
-inline constexpr int kGemmVariants = 5;  // from few rows to many
-inline constexpr int kWarpgroupVariant = 4;
+inline constexpr int kGemmVariants = 6;  // from few rows to many
+inline constexpr int kWarpgroupVariant = 4, kClusterVariant = 5;
 
-bool has_gemm_variant(int variant);  // on this device and in this build
+bool has_gemm_variant(int variant, WeightFormat format);  // on this device and in this build
 
 void gemm_variant(Stream stream, int variant, const DeviceMatrix& w, const half_bits* x, std::uint32_t rows, float* y, bool add);
 void experts_gate_up_variant(Stream stream, int variant, const DeviceMatrix& gate_up, const half_bits* x, const ExpertPairs& pairs,

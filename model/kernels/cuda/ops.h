@@ -116,7 +116,9 @@ struct ExpertPairs {
   std::int32_t* offsets = nullptr;         // [experts + 1]
   std::int32_t* row_of_pair = nullptr;     // [pairs]
   std::int32_t* pair_of_choice = nullptr;  // [rows * used]
+  std::uint32_t* tickets = nullptr;        // [kTickets] of the products, one each; set to 0 by sort_pairs
 };
+inline constexpr std::uint32_t kTickets = 2;
 // h [pairs, ffn] = silu(gate) * up of the pair's row of x [rows, cols], of type h_type; gate_up's rows alternate as above.
 void experts_gate_up_gemm(Stream stream, const DeviceMatrix& gate_up, const half_bits* x, const ExpertPairs& pairs, half_bits* h,
                           HalfType h_type, bool pinned = false);
@@ -134,7 +136,7 @@ void route(Stream stream, float* logits, std::uint32_t rows, std::uint32_t exper
            std::int32_t* chosen, float* weights);
 
 // ---- sort_pairs.cu
-// Stable counting sort of chosen [rows, used] by expert. `scratch` has sort_scratch_ints(...) entries.
+// Stable counting sort of chosen [rows, used] by expert; sets the tickets to 0. `scratch` has sort_scratch_ints(...) entries.
 void sort_pairs(Stream stream, const std::int32_t* chosen, std::uint32_t rows, std::uint32_t used, std::uint32_t experts,
                 std::int32_t* scratch, const ExpertPairs& out);
 std::size_t sort_scratch_ints(std::uint32_t rows, std::uint32_t used, std::uint32_t experts);

@@ -82,6 +82,7 @@ __global__ void __launch_bounds__(kThreads) place_pairs_kernel(const std::int32_
   const std::int32_t offset = sum_before(total);
   if (blockIdx.x == 0 && threadIdx.x < experts) out.offsets[threadIdx.x] = offset;
   if (blockIdx.x == 0 && threadIdx.x == 0) out.offsets[experts] = static_cast<std::int32_t>(out.pairs);
+  if (blockIdx.x == 0 && threadIdx.x < kTickets) out.tickets[threadIdx.x] = 0;
   // sum_before had a barrier: every warp's counts are there.
   std::int32_t place = offset + before;
   for (int w = 0; w < kWarps; ++w) {

@@ -23,7 +23,10 @@ struct Routing {
     device_offsets = DeviceArray<std::int32_t>(offsets);
     device_rows = DeviceArray<std::int32_t>(row_of_pair);
   }
-  ExpertPairs view() const { return {static_cast<std::uint32_t>(row_of_pair.size()), device_offsets.data(), device_rows.data(), nullptr}; }
+  ExpertPairs view() {
+    device_tickets = DeviceArray<std::uint32_t>(std::vector<std::uint32_t>(kTickets, 0));
+    return {static_cast<std::uint32_t>(row_of_pair.size()), device_offsets.data(), device_rows.data(), nullptr, device_tickets.data()};
+  }
   std::size_t expert_of(std::size_t pair) const {
     std::size_t expert = 0;
     while (static_cast<std::size_t>(offsets[expert + 1]) <= pair) ++expert;
@@ -32,6 +35,7 @@ struct Routing {
 
   std::vector<std::int32_t> offsets, row_of_pair;
   DeviceArray<std::int32_t> device_offsets, device_rows;
+  DeviceArray<std::uint32_t> device_tickets;
 };
 
 class ExpertsGemm : public testing::TestWithParam<FormatCase> {
@@ -39,14 +43,14 @@ class ExpertsGemm : public testing::TestWithParam<FormatCase> {
   void SetUp() override { GS_REQUIRE_DEVICE(); }
 };
 
-std::vector<half_bits> gate_up(int variant, const TestWeights& weights, const DeviceArray<half_bits>& x, const Routing& routing,
+std::vector<half_bits> gate_up(int variant, const TestWeights& weights, const DeviceArray<half_bits>& x, Routing& routing,
                                HalfType h_type) {
   DeviceArray<half_bits> h(routing.row_of_pair.size() * (weights.view().rows / 2));
   experts_gate_up_variant(nullptr, variant, weights.view(), x.data(), routing.view(), h.data(), h_type);
   return h.download();
 }
 
-std::vector<half_bits> down(int variant, const TestWeights& weights, const DeviceArray<half_bits>& h, const Routing& routing) {
+std::vector<half_bits> down(int variant, const TestWeights& weights, const DeviceArray<half_bits>& h, Routing& routing) {
   DeviceArray<half_bits> y(routing.row_of_pair.size() * weights.view().rows);
   experts_down_variant(nullptr, variant, weights.view(), h.data(), routing.view(), y.data());
   return y.download();
@@ -74,10 +78,10 @@ TEST_P(ExpertsGemm, GateUpMatchesDoubleSums) {
     const TestWeights weights(GetParam(), static_cast<std::uint32_t>(s.counts.size()), s.outputs, s.cols, s.rows);
     const std::vector<float> x = random_halves(s.cols, std::size_t{s.rows} * s.cols, weights.type());
     const DeviceArray<half_bits> device_x = upload_halves(x, weights.type());
-    const Routing routing(s.counts, s.rows);
+    Routing routing(s.counts, s.rows);
     const std::size_t ffn = s.outputs / 2;
     for (int variant = 0; variant < kGemmVariants; ++variant) {
-      if (!has_gemm_variant(variant)) continue;
+      if (!has_gemm_variant(variant, GetParam().format)) continue;
       // h is of the type that the weights after these take.
       const HalfType h_type = variant % 2 == 0 ? HalfType::kF16 : HalfType::kBF16;
       const std::vector<half_bits> h = gate_up(variant, weights, device_x, routing, h_type);
@@ -98,11 +102,11 @@ TEST_P(ExpertsGemm, DownMatchesDoubleSums) {
   for (const Shape& s : kShapes) {
     for (const std::uint32_t outputs : {s.outputs, 97u}) {
       const TestWeights weights(GetParam(), static_cast<std::uint32_t>(s.counts.size()), outputs, s.cols, s.rows);
-      const Routing routing(s.counts, s.rows);
+      Routing routing(s.counts, s.rows);
       const std::vector<float> h = random_halves(s.cols, routing.row_of_pair.size() * s.cols, weights.type());
       const DeviceArray<half_bits> device_h = upload_halves(h, weights.type());
       for (int variant = 0; variant < kGemmVariants; ++variant) {
-        if (!has_gemm_variant(variant)) continue;
+        if (!has_gemm_variant(variant, GetParam().format)) continue;
         const std::vector<half_bits> y = down(variant, weights, device_h, routing);
         for (std::size_t i = 0; i < y.size(); ++i) {
           SCOPED_TRACE(testing::Message() << "variant " << variant << ", pair " << i / outputs << ", output " << i % outputs);
@@ -119,17 +123,17 @@ TEST_P(ExpertsGemm, BitsDependOnNeitherShapeNorPairs) {
   constexpr std::uint32_t kRows = 50, kOutputs = 72, kCols = 160;
   const TestWeights up(GetParam(), 3, kOutputs, kCols, 12);
   const DeviceArray<half_bits> x = upload_halves(random_halves(13, kRows * kCols, up.type()), up.type());
-  const Routing routing({17, 70, 30}, kRows);
+  Routing routing({17, 70, 30}, kRows);
   const std::vector<half_bits> h = gate_up(3, up, x, routing, up.type());
   const DeviceArray<half_bits> inputs = upload_halves(random_halves(14, routing.row_of_pair.size() * kCols, up.type()), up.type());
   const std::vector<half_bits> y = down(3, up, inputs, routing);
   for (int variant = 0; variant < kWarpgroupVariant; ++variant) {
-    if (!has_gemm_variant(variant)) continue;
+    if (!has_gemm_variant(variant, GetParam().format)) continue;
     EXPECT_EQ(gate_up(variant, up, x, routing, up.type()), h) << variant;
     EXPECT_EQ(down(variant, up, inputs, routing), y) << variant;
   }
   // The first 17 pairs alone.
-  const Routing few({17, 0, 0}, kRows);
+  Routing few({17, 0, 0}, kRows);
   DeviceArray<half_bits> few_h(17 * kOutputs / 2), few_y(17 * kOutputs);
   experts_gate_up_gemm(nullptr, up.view(), x.data(), few.view(), few_h.data(), up.type(), true);
   experts_down_gemm(nullptr, up.view(), inputs.data(), few.view(), few_y.data(), true);
@@ -144,7 +148,7 @@ TEST_P(ExpertsGemm, ManyExperts) {
   for (std::uint32_t e = 0; e < kExperts; e += 3) counts[e] = static_cast<std::int32_t>(e % 5);
   counts[kExperts - 1] = 18;
   const TestWeights weights(GetParam(), kExperts, kOutputs, kCols, 15);
-  const Routing routing(counts, 1);
+  Routing routing(counts, 1);
   const std::vector<float> h = random_halves(16, routing.row_of_pair.size() * kCols, weights.type());
   const std::vector<half_bits> y = down(0, weights, upload_halves(h, weights.type()), routing);
   for (std::size_t i = 0; i < y.size(); ++i) {

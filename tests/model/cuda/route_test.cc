@@ -61,8 +61,10 @@ TEST(Route, SortOfPairsIsStable) {
     if (s.experts > 2) std::replace(choices.begin(), choices.end(), 2, 1);
     const DeviceArray<std::int32_t> chosen(choices), scratch(sort_scratch_ints(s.rows, s.used, s.experts));
     const DeviceArray<std::int32_t> offsets(s.experts + 1), row_of_pair(pairs), pair_of_choice(pairs);
+    const DeviceArray<std::uint32_t> tickets(std::vector<std::uint32_t>(kTickets, 7));
     sort_pairs(nullptr, chosen.data(), s.rows, s.used, s.experts, scratch.data(),
-               {pairs, offsets.data(), row_of_pair.data(), pair_of_choice.data()});
+               {pairs, offsets.data(), row_of_pair.data(), pair_of_choice.data(), tickets.data()});
+    EXPECT_EQ(tickets.download(), std::vector<std::uint32_t>(kTickets, 0));
 
     std::vector<std::int32_t> order(pairs), begin(s.experts + 1), rows(pairs), places(pairs);
     std::iota(order.begin(), order.end(), 0);

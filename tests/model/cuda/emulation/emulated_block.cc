@@ -22,9 +22,10 @@ constexpr std::size_t kStackBytes = 256 << 10;
 constexpr std::size_t kPage = 4096;
 constexpr unsigned kWarpLanes = 32;
 constexpr unsigned char kPoison = 0xFF;  // NaN as f32, bf16 and f16
-constexpr std::size_t kCanary = 64;      // bytes behind the shared memory that nobody may change
+constexpr std::size_t kSharedAlign = 1024;
+constexpr std::size_t kCanary = 64;  // bytes behind the shared memory that nobody may change
 
-enum class State { kReady, kWarp, kBlock, kDone };
+enum class State { kReady, kWarp, kBlock, kCluster, kEvent, kDone };
 
 struct AsyncCopy {
   void* to;
@@ -51,11 +52,14 @@ struct Grid {
   Context scheduler;
   Thread* running = nullptr;
   unsigned running_index = 0;
-  unsigned first = 0;               // thread of the running warp
-  const unsigned* lanes = nullptr;  // in the order of their turns
-  unsigned position = 0;            // in that order
-  unsigned char* shared = nullptr;
-  int votes = 0, last_votes = 0;
+  unsigned first = 0;  // thread of the running warp
+  unsigned block_threads = 0;
+  unsigned first_block = 0;            // of the cluster
+  const unsigned* lanes = nullptr;     // in the order of their turns
+  unsigned position = 0;               // in that order
+  std::vector<unsigned char*> shared;  // by block of the cluster
+  std::vector<int> votes, last_votes;
+  bool progress = false;
   void (*body)(const void*) = nullptr;
   const void* argument = nullptr;
 };
@@ -66,17 +70,28 @@ std::mutex* const grid_mutex = new std::mutex;
 Grid& grid_state() { return *the_grid; }
 
 const char* name_of(Instruction instruction) {
-  static constexpr const char* kNames[] = {
-      "start",         "__syncthreads",    "__syncwarp",      "__shfl_sync", "__shfl_up_sync", "__shfl_down_sync",   "__shfl_xor_sync",
-      "__ballot_sync", "__match_any_sync", "__reduce_*_sync", "mma_bf16",    "ldmatrix",       "ldmatrix_transposed"};
+  static constexpr const char* kNames[] = {"start",
+                                           "__syncthreads",
+                                           "__syncwarp",
+                                           "__shfl_sync",
+                                           "__shfl_up_sync",
+                                           "__shfl_down_sync",
+                                           "__shfl_xor_sync",
+                                           "__ballot_sync",
+                                           "__match_any_sync",
+                                           "__reduce_*_sync",
+                                           "mma_bf16",
+                                           "ldmatrix",
+                                           "ldmatrix_transposed",
+                                           "barrier.cluster",
+                                           "mbarrier.try_wait"};
   return kNames[static_cast<int>(instruction)];
 }
 
 // Who waits where, in runs of lanes with the same state.
-[[noreturn]] void fail_warp(unsigned warp, const char* message) {
+std::string who_waits(unsigned warp) {
   const Grid& grid = grid_state();
-  std::string text = std::string("CUDA emulation: ") + message + "; block (" + std::to_string(blockIdx.x) + ", " +
-                     std::to_string(blockIdx.y) + ", " + std::to_string(blockIdx.z) + "), warp " + std::to_string(warp) + ":\n";
+  std::string text = "warp " + std::to_string(warp) + ":\n";
   const auto same = [](const Thread& a, const Thread& b) {
     return a.state == b.state && (a.state == State::kDone || (a.instruction == b.instruction && a.file == b.file && a.line == b.line));
   };
@@ -92,9 +107,17 @@ const char* name_of(Instruction instruction) {
     }
     lane = end;
   }
+  return text;
+}
+
+[[noreturn]] void fail_waiting(const char* message, unsigned first_warp, unsigned end_warp) {
+  std::string text = std::string("CUDA emulation: ") + message + "; block (" + std::to_string(blockIdx.x) + ", " +
+                     std::to_string(blockIdx.y) + ", " + std::to_string(blockIdx.z) + ")\n";
+  for (unsigned warp = first_warp; warp < end_warp; ++warp) text += who_waits(warp);
   std::fputs(text.c_str(), stderr);
   std::abort();
 }
+[[noreturn]] void fail_warp(unsigned warp, const char* message) { fail_waiting(message, warp, warp + 1); }
 
 void perform(const AsyncCopy& copy) {
   if (copy.source != nullptr) {
@@ -112,6 +135,7 @@ void thread_main() {
   for (const AsyncCopy& copy : thread.copies) perform(copy);
   thread.copies.clear();
   thread.state = State::kDone;
+  grid.progress = true;
   switch_context(thread.context, grid.scheduler, true);
   std::abort();
 }
@@ -143,10 +167,16 @@ void wait_here(State state, Instruction instruction, const char* file, int line)
   switch_context(thread.context, grid.scheduler);
 }
 
-// Until every lane has returned or waits for the block.
+void enter_block(const Grid& grid, unsigned rank) {
+  const unsigned b = grid.first_block + rank;
+  blockIdx = {b % gridDim.x, b / gridDim.x % gridDim.y, b / gridDim.x / gridDim.y};
+}
+
+// Until every lane has returned or waits for more than its warp.
 void run_warp(Grid& grid, unsigned warp, const Order& lanes) {
   Thread* threads = grid.threads.data() + warp * kWarpLanes;
   grid.first = warp * kWarpLanes;
+  enter_block(grid, grid.first / grid.block_threads);
   grid.lanes = lanes.data();
   for (;;) {
     // wait_here moves the position on as well.
@@ -154,23 +184,40 @@ void run_warp(Grid& grid, unsigned warp, const Order& lanes) {
       if (threads[lanes[grid.position]].state == State::kReady) switch_context(grid.scheduler, take_turn(grid));
     }
     unsigned waiting = 0;
-    bool same = true;
+    bool same = true, event = false;
     for (unsigned lane = 0; lane < kWarpLanes; ++lane) {
       waiting += threads[lane].state == State::kWarp;
+      event = event || threads[lane].state == State::kEvent;
       same = same && threads[lane].instruction == threads[0].instruction;
     }
-    if (waiting == 0) return;
+    if (waiting == 0 || event) return;
     if (waiting < kWarpLanes) fail_warp(warp, "lanes wait for others that never come");
     if (!same) fail_warp(warp, "lanes meet at different instructions");
     for (unsigned lane = 0; lane < kWarpLanes; ++lane) threads[lane].state = State::kReady;
+    grid.progress = true;
     grid.exchanges[2 * warp + threads[0].meetings % 2].combined = false;
   }
 }
 
-void run_block(Grid& grid, unsigned thread_count, unsigned number) {
+// Lets threads [first, end) go on if all that have not returned wait in `state`.
+bool release(Grid& grid, unsigned first, unsigned end, State state) {
+  bool live = false;
+  for (unsigned i = first; i < end; ++i) {
+    if (grid.threads[i].state != State::kDone && grid.threads[i].state != state) return false;
+    live = live || grid.threads[i].state == state;
+  }
+  for (unsigned i = first; live && i < end; ++i) {
+    if (grid.threads[i].state == state) grid.threads[i].state = State::kReady;
+  }
+  return live;
+}
+
+void run_cluster(Grid& grid, unsigned cluster, unsigned number) {
+  const unsigned block_threads = grid.block_threads, thread_count = cluster * block_threads;
   for (unsigned i = 0; i < thread_count; ++i) {
+    const unsigned in_block = i % block_threads;
     Thread& thread = grid.threads[i];
-    thread.index = {i % blockDim.x, i / blockDim.x % blockDim.y, i / blockDim.x / blockDim.y};
+    thread.index = {in_block % blockDim.x, in_block / blockDim.x % blockDim.y, in_block / blockDim.x / blockDim.y};
     thread.state = State::kReady;
     thread.instruction = Instruction::kNone;
     thread.meetings = 0;
@@ -181,14 +228,20 @@ void run_block(Grid& grid, unsigned thread_count, unsigned number) {
   const unsigned kind = order_kind(number);
   const Order warps = make_order(thread_count / kWarpLanes, kind, number), lanes = make_order(kWarpLanes, kind, number);
   for (bool live = true; live;) {
+    grid.progress = false;
     for (const unsigned warp : warps) run_warp(grid, warp, lanes);
-    grid.last_votes = std::exchange(grid.votes, 0);
+    for (unsigned rank = 0; rank < cluster; ++rank) {
+      if (!release(grid, rank * block_threads, (rank + 1) * block_threads, State::kBlock)) continue;
+      grid.last_votes[rank] = std::exchange(grid.votes[rank], 0);
+      grid.progress = true;
+    }
+    if (release(grid, 0, thread_count, State::kCluster)) grid.progress = true;
     live = false;
     for (unsigned i = 0; i < thread_count; ++i) {
-      if (grid.threads[i].state == State::kDone) continue;
-      grid.threads[i].state = State::kReady;
-      live = true;
+      live = live || grid.threads[i].state != State::kDone;
+      if (grid.threads[i].state == State::kEvent) grid.threads[i].state = State::kReady;
     }
+    if (live && !grid.progress) fail_waiting("threads wait for what never comes", 0, thread_count / kWarpLanes);
   }
 }
 
@@ -222,14 +275,34 @@ Exchange& meet_warp(Instruction instruction, unsigned mask, const void* value, s
 
 int meet_block(bool vote, const char* file, int line) {
   Grid& grid = grid_state();
-  grid.votes += vote;
+  const unsigned rank = cluster_rank();
+  grid.votes[rank] += vote;
   wait_here(State::kBlock, Instruction::kSyncThreads, file, line);
-  return grid.last_votes;
+  return grid.last_votes[rank];
+}
+
+void meet_cluster(const char* file, int line) { wait_here(State::kCluster, Instruction::kSyncCluster, file, line); }
+
+void wait_until(bool (*ready)(const void*), const void* what, const char* file, int line) {
+  if (!ready(what)) {
+    do wait_here(State::kEvent, Instruction::kBarrierWait, file, line);
+    while (!ready(what));
+  }
+  made_progress();
+}
+
+void made_progress() { grid_state().progress = true; }
+
+unsigned cluster_rank() { return grid_state().running_index / grid_state().block_threads; }
+
+void* shared_of(unsigned rank, const void* own) {
+  const Grid& grid = grid_state();
+  return grid.shared[rank] + (static_cast<const unsigned char*>(own) - grid.shared[cluster_rank()]);
 }
 
 unsigned lane_index() { return grid_state().running_index % kWarpLanes; }
 
-unsigned char* dynamic_shared() { return grid_state().shared; }
+unsigned char* dynamic_shared() { return grid_state().shared[cluster_rank()]; }
 
 void queue_copy(void* to, const void* source) {
   Thread& thread = *grid_state().running;
@@ -257,37 +330,43 @@ void fail(const char* message, const char* file, int line) {
   std::abort();
 }
 
-void run_grid(dim3 grid_size, dim3 block, std::size_t shared_bytes, void (*body)(const void*), const void* context) {
+void run_grid(dim3 grid_size, dim3 block, unsigned cluster, std::size_t shared_bytes, void (*body)(const void*), const void* context) {
   const std::lock_guard lock(*grid_mutex);
   static unsigned launches = 0;
   ++launches;
   Grid& grid = grid_state();
-  const unsigned thread_count = block.x * block.y * block.z;
-  reserve(grid, thread_count);
+  grid.block_threads = block.x * block.y * block.z;
+  reserve(grid, cluster * grid.block_threads);
   grid.body = body;
   grid.argument = context;
   gridDim = grid_size;
   blockDim = block;
   // On the heap, so that AddressSanitizer sees what goes beyond; without it the canary does.
-  void* memory = nullptr;
 #ifdef GS_EMULATION_ASAN
   const std::size_t canary = 0;
 #else
   const std::size_t canary = kCanary;
 #endif
-  if (posix_memalign(&memory, 128, shared_bytes + canary) != 0) std::abort();
-  const std::unique_ptr<void, decltype(&std::free)> owner(memory, &std::free);
-  grid.shared = static_cast<unsigned char*>(memory);
-  const std::size_t blocks = std::size_t{grid_size.x} * grid_size.y * grid_size.z;
+  std::vector<std::unique_ptr<void, decltype(&std::free)>> owners;
+  grid.shared.clear();
+  grid.votes.assign(cluster, 0);
+  grid.last_votes.assign(cluster, 0);
+  for (unsigned rank = 0; rank < cluster; ++rank) {
+    void* memory = nullptr;
+    if (posix_memalign(&memory, kSharedAlign, shared_bytes + canary) != 0) std::abort();
+    owners.emplace_back(memory, &std::free);
+    grid.shared.push_back(static_cast<unsigned char*>(memory));
+  }
+  const std::size_t clusters = std::size_t{grid_size.x} * grid_size.y * grid_size.z / cluster;
   const bool backwards = order_kind(launches) == 1;
-  for (std::size_t i = 0; i < blocks; ++i) {
-    const std::size_t b = backwards ? blocks - 1 - i : i;
-    blockIdx = {static_cast<unsigned>(b % grid_size.x), static_cast<unsigned>(b / grid_size.x % grid_size.y),
-                static_cast<unsigned>(b / grid_size.x / grid_size.y)};
-    std::memset(memory, kPoison, shared_bytes + canary);
-    run_block(grid, thread_count, launches + static_cast<unsigned>(b));
-    for (std::size_t c = 0; c < canary; ++c) {
-      if (grid.shared[shared_bytes + c] != kPoison) fail("a write beyond the dynamic shared memory", __FILE__, __LINE__);
+  for (std::size_t i = 0; i < clusters; ++i) {
+    grid.first_block = static_cast<unsigned>(backwards ? clusters - 1 - i : i) * cluster;
+    for (unsigned char* memory : grid.shared) std::memset(memory, kPoison, shared_bytes + canary);
+    run_cluster(grid, cluster, launches + grid.first_block);
+    for (const unsigned char* memory : grid.shared) {
+      for (std::size_t c = 0; c < canary; ++c) {
+        if (memory[shared_bytes + c] != kPoison) fail("a write beyond the dynamic shared memory", __FILE__, __LINE__);
+      }
     }
   }
 }

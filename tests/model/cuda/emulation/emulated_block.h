@@ -1,6 +1,7 @@
-// Runs a grid: blocks one after another, the threads of a block as fibers. A warp instruction is a meeting of its 32 lanes and
+// Runs a grid: clusters of blocks one after another, the threads of a cluster as fibers. A warp instruction is a meeting of its 32 lanes
+// and
 // __syncthreads one of the block's live threads; a lane or warp runs on its own until its next meeting. What hardware would leave undefined
-// (lanes at different instructions, a lane that is gone) ends the process with a message that says who waits where.
+// (lanes at different instructions, a lane that is gone) or wait for without end ends the process with a message that says who waits where.
 //
 // The order of lanes, warps and blocks differs from block to block, so that a missing barrier shows up as a wrong result. It can be fixed
 // with GRITSTONE_EMULATION_ORDER=forward|reverse|shuffled.
@@ -27,6 +28,8 @@ enum class Instruction {
   kMmaF16,
   kLoadMatrix,
   kLoadMatrixTransposed,
+  kSyncCluster,
+  kBarrierWait,
 };
 
 // Where lanes leave values for each other. Valid until the lane's next meeting but one.
@@ -47,12 +50,21 @@ Exchange& meet_warp(Instruction instruction, unsigned mask, const void* value, s
 // Waits for the block; returns the number of threads that voted.
 int meet_block(bool vote, const char* file, int line);
 unsigned lane_index();
+// Waits for all threads of the cluster.
+void meet_cluster(const char* file, int line);
+// Waits until ready(what).
+void wait_until(bool (*ready)(const void*), const void* what, const char* file, int line);
+// Something happened that other threads may wait for.
+void made_progress();
 
 // The product of the tiles whose fragments, a[4] and b[2] of mma.m16n8k16 in bf16, the lanes left.
 using TileProduct = float[16][8];
 const TileProduct& multiply_tiles(Exchange& met, bool f16);
 
 unsigned char* dynamic_shared();
+unsigned cluster_rank();
+// The same place in the dynamic shared memory of a block of the cluster.
+void* shared_of(unsigned rank, const void* own);
 
 // Copies of 16 bytes that are made only when the thread waits for them. source null: zeros.
 void queue_copy(void* to, const void* source);
@@ -62,7 +74,7 @@ void wait_for_copies(int groups_left);
 // Reports a mistake of the running thread and aborts.
 [[noreturn]] void fail(const char* message, const char* file, int line);
 
-// Calls body(context) once a thread.
-void run_grid(dim3 grid, dim3 block, std::size_t shared_bytes, void (*body)(const void*), const void* context);
+// Calls body(context) once a thread. `cluster` consecutive blocks run at the same time.
+void run_grid(dim3 grid, dim3 block, unsigned cluster, std::size_t shared_bytes, void (*body)(const void*), const void* context);
 
 }  // namespace emulation

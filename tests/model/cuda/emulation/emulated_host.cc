@@ -210,11 +210,20 @@ cudaError_t emulation::check_launch(const void* kernel, const cudaLaunchConfig_t
     std::fputs("CUDA emulation: the threads of a block must be whole warps\n", stderr);
     return report(cudaErrorInvalidConfiguration);
   }
+  const unsigned cluster = cluster_of(config);
+  if (cluster == 0 || cluster > 8 || grid.x % cluster != 0) return report(cudaErrorInvalidConfiguration);
   Device& d = device();
   const std::lock_guard lock(d.mutex);
   const auto allowed = d.shared_allowed.find(kernel);
   const std::size_t limit = allowed == d.shared_allowed.end() ? kSharedBytes : std::max(kSharedBytes, allowed->second);
   return config.dynamicSmemBytes <= limit ? cudaSuccess : report(cudaErrorInvalidValue);
+}
+
+unsigned emulation::cluster_of(const cudaLaunchConfig_t& config) {
+  for (unsigned i = 0; i < config.numAttrs; ++i) {
+    if (config.attrs[i].id == cudaLaunchAttributeClusterDimension) return config.attrs[i].val.clusterDim.x;
+  }
+  return 1;
 }
 
 cudaError_t cudaStreamBeginCapture(cudaStream_t, cudaStreamCaptureMode) { return report(cudaErrorNotSupported); }

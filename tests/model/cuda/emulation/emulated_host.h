@@ -96,9 +96,16 @@ cudaError_t cudaFuncSetAttribute(T* kernel, cudaFuncAttribute attribute, int val
   return cudaFuncSetAttribute(reinterpret_cast<const void*>(kernel), attribute, value);
 }
 
-enum cudaLaunchAttributeID { cudaLaunchAttributeIgnore = 0, cudaLaunchAttributeProgrammaticStreamSerialization = 6 };
+enum cudaLaunchAttributeID {
+  cudaLaunchAttributeIgnore = 0,
+  cudaLaunchAttributeClusterDimension = 4,
+  cudaLaunchAttributeProgrammaticStreamSerialization = 6
+};
 union cudaLaunchAttributeValue {
   char pad[64];
+  struct {
+    unsigned x, y, z;
+  } clusterDim;
   int programmaticStreamSerializationAllowed;
   int priority;
 };
@@ -117,6 +124,8 @@ struct cudaLaunchConfig_t {
 namespace emulation {
 // The error a device would report for such a launch, after which nothing runs.
 cudaError_t check_launch(const void* kernel, const cudaLaunchConfig_t& config);
+// Blocks of a cluster.
+unsigned cluster_of(const cudaLaunchConfig_t& config);
 }  // namespace emulation
 
 template <typename... Expected, typename... Actual>
@@ -126,7 +135,7 @@ cudaError_t cudaLaunchKernelEx(const cudaLaunchConfig_t* config, void (*kernel)(
   using Call = std::pair<void (*)(Expected...), std::tuple<std::decay_t<Expected>...>>;
   const Call call{kernel, {std::forward<Actual>(arguments)...}};
   emulation::run_grid(
-      config->gridDim, config->blockDim, config->dynamicSmemBytes,
+      config->gridDim, config->blockDim, emulation::cluster_of(*config), config->dynamicSmemBytes,
       [](const void* context) {
         const Call& c = *static_cast<const Call*>(context);
         std::apply(c.first, c.second);

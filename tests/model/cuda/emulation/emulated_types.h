@@ -13,6 +13,7 @@
 #define __constant__
 #define __forceinline__ inline
 #define __launch_bounds__(...)
+#define __grid_constant__
 #define __align__(bytes) __attribute__((aligned(bytes)))
 
 #define GS_EMULATED_VECTORS(scalar, name, align2, align4)                           \
