@@ -339,20 +339,23 @@ void CudaTransformer::feed_forward(std::size_t layer, std::size_t rows, StepObse
   const CudaLayer& w = weights_.layers()[layer];
   const bool experts = config_.experts > 0;
   const std::uint32_t used = experts ? u32(config_.experts_used) : 1;
-  cuda::rms_norm(stream_, a.x, nullptr, u32(rows), u32(config_.hidden), w.ffn_norm, config_.rms_norm_eps, a.normed,
-                 half_type(w.gate_up.format), experts ? a.normed_f32 : nullptr);
-  if (experts) {
-    if (deterministic_) {
+  const cuda::HalfType normed_type = half_type(w.gate_up.format);
+  if (experts && !deterministic_ && cuda::norm_route_takes(w.router)) {
+    const cuda::Routing routing{observer.wants_router(layer) ? a.router : nullptr, a.chosen, a.weights, used, config_.norm_topk_prob};
+    cuda::norm_route(stream_, a.x, u32(rows), w.ffn_norm, config_.rms_norm_eps, w.router, routing, a.normed, normed_type);
+  } else {
+    cuda::rms_norm(stream_, a.x, nullptr, u32(rows), u32(config_.hidden), w.ffn_norm, config_.rms_norm_eps, a.normed, normed_type,
+                   experts ? a.normed_f32 : nullptr);
+    if (experts && deterministic_) {
       cuda::linear_f32(stream_, w.router, a.normed_f32, u32(rows), a.router);
-    } else {
+    } else if (experts) {
       blas_.linear(w.router, a.normed_f32, u32(rows), a.router);
     }
-    cuda::route(stream_, a.router, u32(rows), u32(config_.experts), used, config_.norm_topk_prob, a.chosen, a.weights);
-    if (observer.wants_router(layer)) observer.on_router(layer, to_host(a.router, rows * config_.experts), rows);
-  } else {
-    // Expert 0 for every row.
-    cuda::check(cudaMemsetAsync(a.chosen, 0, rows * sizeof(std::int32_t), stream_), "routing");
+    if (experts) cuda::route(stream_, a.router, u32(rows), u32(config_.experts), used, config_.norm_topk_prob, a.chosen, a.weights);
   }
+  if (observer.wants_router(layer) && experts) observer.on_router(layer, to_host(a.router, rows * config_.experts), rows);
+  // Dense: expert 0 for every row.
+  if (!experts) cuda::check(cudaMemsetAsync(a.chosen, 0, rows * sizeof(std::int32_t), stream_), "routing");
   cuda::ExpertPairs pairs = a.pairs;
   pairs.pairs = u32(rows) * used;
   cuda::sort_pairs(stream_, a.chosen, u32(rows), used, w.gate_up.experts, a.sort_scratch, pairs);

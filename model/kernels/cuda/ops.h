@@ -89,16 +89,18 @@ void vec_linear(Stream stream, const DeviceMatrix& w, const float* x, const std:
                 std::uint32_t rows, float* y, bool add);
 
 // ---- vec_experts.cu: rows <= kVecRows
-// Softmax over the logits in f32, the `used` largest (ties: lower id) and their weights (divided by their sum if `normalise`), in every
-// block anew; block 0 of a row also writes probabilities, chosen [rows, used] and weights [rows, used]. logits null (dense): expert 0,
-// weight 1. Rows of gate_up alternate: 2 i is gate i, 2 i + 1 is up i. h [rows, used, ffn] = silu(gate . norm(x)) * (up . norm(x)).
-struct VecRouting {
-  const float* logits = nullptr;   // [rows, experts]
+// Softmax over the logits in f32, the `used` largest (ties: lower id) and their weights (divided by their sum if `normalise`).
+struct Routing {
   float* probabilities = nullptr;  // [rows, experts]; may be null
-  std::int32_t* chosen = nullptr;
-  float* weights = nullptr;
+  std::int32_t* chosen = nullptr;  // [rows, used]
+  float* weights = nullptr;        // [rows, used]
   std::uint32_t used = 1;
   bool normalise = false;
+};
+// Every block routes anew; block 0 of a row also writes probabilities, chosen and weights. logits null (dense): expert 0, weight 1.
+// Rows of gate_up alternate: 2 i is gate i, 2 i + 1 is up i. h [rows, used, ffn] = silu(gate . norm(x)) * (up . norm(x)).
+struct VecRouting : Routing {
+  const float* logits = nullptr;  // [rows, experts]
 };
 void vec_experts_gate_up(Stream stream, const DeviceMatrix& gate_up, const float* x, const float* norm_weight, float eps,
                          std::uint32_t rows, const VecRouting& routing, float* h);
@@ -129,9 +131,21 @@ void experts_down_gemm(Stream stream, const DeviceMatrix& down, const half_bits*
 void linear_f32(Stream stream, const DeviceMatrix& w, const float* x, std::uint32_t rows, float* y);
 
 // ---- route.cu
-// In place: logits [rows, experts] become probabilities; chosen and weights as in VecRouting. experts <= 256, used <= 32.
+// In place: logits [rows, experts] become probabilities; chosen and weights as in Routing. experts <= 256, used <= 32.
 void route(Stream stream, float* logits, std::uint32_t rows, std::uint32_t experts, std::uint32_t used, bool normalise,
            std::int32_t* chosen, float* weights);
+
+// ---- norm_route.cu
+// out_half [rows, width] = RMSNorm of x f32 [rows, width]; routing: of the logits router . RMSNorm(x). used <= 32. The logits are f32 sums
+// of bf16 products on the tensor cores: each factor is a high and a low part (together right to 2^-17), and low * low is left out, so that
+// a product is off by at most 2^-15 of itself, typically 2^-18; the two-byte activations that gave x were off by up to 2^-8 (bf16) or 2^-11
+// (f16).
+void norm_route(Stream stream, const float* x, std::uint32_t rows, const float* norm_weight, float eps, const DeviceMatrix& router,
+                const Routing& routing, half_bits* out_half, HalfType type);
+// The routers it takes: f32 [experts, width].
+constexpr bool norm_route_takes(const DeviceMatrix& router) {
+  return router.format == WeightFormat::kF32 && router.experts == 1 && router.rows <= 64 && router.cols % 32 == 0;
+}
 
 // ---- sort_pairs.cu
 // Stable counting sort of chosen [rows, used] by expert. `scratch` has sort_scratch_ints(...) entries.
