@@ -303,7 +303,7 @@ std::span<const float> CudaTransformer::matrix_forward(const StepRows& step, Ste
   observe_hidden(0, step.size(), &observer, a);
   for (std::size_t layer = 0; layer < config_.layers; ++layer) {
     if (loading) spans_.advance(layer, stream_);
-    if (step.projected(layer) > 0) matrix_layer(layer, step.projected(layer), step.active(layer), observer, a);
+    if (step.projected(layer) > 0) matrix_layer(step, layer, observer, a);
   }
   if (loading) spans_.end();
   const std::span<const float> logits = matrix_logits(step, a);
@@ -311,12 +311,15 @@ std::span<const float> CudaTransformer::matrix_forward(const StepRows& step, Ste
   return logits;
 }
 
-void CudaTransformer::matrix_layer(std::size_t layer, std::size_t projected, std::size_t rows, StepObserver& observer,
-                                   const Activations& a) {
+void CudaTransformer::matrix_layer(const StepRows& step, std::size_t layer, StepObserver& observer, const Activations& a) {
   const CudaLayer& w = weights_.layers()[layer];
   const CudaStep& s = matrix_step_;
-  cuda::rms_norm(stream_, a.x, nullptr, u32(projected), u32(config_.hidden), w.attention_norm, config_.rms_norm_eps, a.normed,
-                 half_type(w.qkv.format), nullptr);
+  const std::size_t projected = step.projected(layer), rows = step.active(layer);
+  // Experts: the layer before left its rows normed.
+  if (layer == 0 || config_.experts == 0) {
+    cuda::rms_norm(stream_, a.x, nullptr, u32(projected), u32(config_.hidden), w.attention_norm, config_.rms_norm_eps, a.normed,
+                   half_type(w.qkv.format), nullptr);
+  }
   dense(w.qkv, a.normed, projected, a.qkv, false);
   qkv_store(layer, projected, &observer, s, a);
   if (rows == 0) return;
@@ -331,12 +334,14 @@ void CudaTransformer::matrix_layer(std::size_t layer, std::size_t projected, std
     cuda::attention_tiles(stream_, arguments, s.view(), s.tile_list(), u32(tiles), kv_, a.keys);
   }
   dense(w.attention_output, a.attended, rows, a.x, true);
-  feed_forward(layer, rows, observer, a);
+  feed_forward(step, layer, observer, a);
   observe_hidden(layer + 1, rows, &observer, a);
 }
 
-void CudaTransformer::feed_forward(std::size_t layer, std::size_t rows, StepObserver& observer, const Activations& a) {
+// With experts, also norms the next layer's rows into a.normed, which nothing reads any more.
+void CudaTransformer::feed_forward(const StepRows& step, std::size_t layer, StepObserver& observer, const Activations& a) {
   const CudaLayer& w = weights_.layers()[layer];
+  const std::size_t rows = step.active(layer);
   const bool experts = config_.experts > 0;
   const std::uint32_t used = experts ? u32(config_.experts_used) : 1;
   const cuda::HalfType normed_type = half_type(w.gate_up.format);
@@ -362,7 +367,13 @@ void CudaTransformer::feed_forward(std::size_t layer, std::size_t rows, StepObse
   cuda::experts_gate_up_gemm(stream_, w.gate_up, a.normed, pairs, a.h, half_type(w.down.format), deterministic_);
   if (!experts) return dense(w.down, a.h, rows, a.x, true);
   cuda::experts_down_gemm(stream_, w.down, a.h, pairs, a.y, deterministic_);
-  cuda::combine_experts(stream_, a.y, half_type(w.down.format), pairs.pair_of_choice, a.weights, u32(rows), used, u32(config_.hidden), a.x);
+  cuda::NextNorm next;
+  if (layer + 1 < config_.layers) {
+    const CudaLayer& after = weights_.layers()[layer + 1];
+    next = {after.attention_norm, config_.rms_norm_eps, u32(step.projected(layer + 1)), a.normed, half_type(after.qkv.format)};
+  }
+  cuda::combine_experts(stream_, a.y, half_type(w.down.format), pairs.pair_of_choice, a.weights, u32(rows), used, u32(config_.hidden), a.x,
+                        next);
 }
 
 std::span<const float> CudaTransformer::matrix_logits(const StepRows& step, const Activations& a) {

@@ -13,8 +13,9 @@ namespace {
 
 constexpr int kWarps = 8;
 constexpr int kThreads = kWarps * kWarp;
-constexpr std::uint32_t kStep = 16;      // columns of a product of the tensor cores
-constexpr int kNormColumns = 4 * kWarp;  // a warp's float4
+constexpr std::uint32_t kStep = 16;                // columns of a product of the tensor cores
+constexpr std::uint32_t kNormColumns = 4 * kWarp;  // a warp's float4
+constexpr std::uint32_t kBatch = 4;                // of kNormColumns, whose loads are under way at once
 
 struct Work {
   const float* x;
@@ -176,21 +177,29 @@ __global__ void __launch_bounds__(kThreads, 1) norm_route_kernel(Work work) {
     scale[i] = 1.0f / sqrtf(sum / static_cast<float>(width) + work.eps);
   }
   // From the last columns to the first: those were read last, and the first-level cache still has most of them.
-  for (std::uint32_t end = (width + kNormColumns - 1) / kNormColumns * kNormColumns; end > 0; end -= kNormColumns) {
-    const std::uint32_t at = end - kNormColumns + 4 * lane;
-    if (at >= width) continue;
-    const float4 w = load4(work.norm_weight + at);
-    float4 v[kOwn];
+  for (std::uint32_t left = (width + kNormColumns - 1) / kNormColumns; left > 0; left -= min(left, kBatch)) {
+    float4 v[kBatch][kOwn];
 #pragma unroll
-    for (int i = 0; i < kOwn; ++i)
-      v[i] = load4(x + static_cast<std::size_t>(min(row0 + warp + kWarps * i, work.rows - 1) - row0) * width + at);
+    for (std::uint32_t b = 0; b < kBatch; ++b) {
+      const std::uint32_t at = (left - 1 - b) * kNormColumns + 4 * lane;
+      if (left <= b || at >= width) continue;
 #pragma unroll
-    for (int i = 0; i < kOwn; ++i) {
-      const std::size_t row = row0 + warp + kWarps * i;
-      if (row >= work.rows) continue;
-      *reinterpret_cast<uint2*>(work.out_half + row * width + at) =
-          make_uint2(pack_half(v[i].x * scale[i] * w.x, v[i].y * scale[i] * w.y, work.type),
-                     pack_half(v[i].z * scale[i] * w.z, v[i].w * scale[i] * w.w, work.type));
+      for (int i = 0; i < kOwn; ++i) v[b][i] = load4(x + (min(row0 + warp + kWarps * i, work.rows - 1) - row0) * width + at);
+    }
+#pragma unroll
+    for (std::uint32_t b = 0; b < kBatch; ++b) {
+      const std::uint32_t at = (left - 1 - b) * kNormColumns + 4 * lane;
+      if (left <= b || at >= width) continue;
+      const float4 w = load4(work.norm_weight + at);
+#pragma unroll
+      for (int i = 0; i < kOwn; ++i) {
+        const std::size_t row = row0 + warp + kWarps * i;
+        if (row >= work.rows) continue;
+        const float4 y = v[b][i];
+        *reinterpret_cast<uint2*>(work.out_half + row * width + at) =
+            make_uint2(pack_half(y.x * scale[i] * w.x, y.y * scale[i] * w.y, work.type),
+                       pack_half(y.z * scale[i] * w.z, y.w * scale[i] * w.w, work.type));
+      }
     }
   }
   constexpr int kPerLane = (8 * kExpertTiles + kWarp - 1) / kWarp;

@@ -154,10 +154,18 @@ void sort_pairs(Stream stream, const std::int32_t* chosen, std::uint32_t rows, s
 std::size_t sort_scratch_ints(std::uint32_t rows, std::uint32_t used, std::uint32_t experts);
 
 // ---- combine_experts.cu
+// RMSNorm of the first `rows` rows that come out, as the next layer wants them; weight null: none.
+struct NextNorm {
+  const float* weight = nullptr;  // [width]
+  float eps = 0;
+  std::uint32_t rows = 0;
+  half_bits* out = nullptr;  // [rows, width]
+  HalfType type = HalfType::kBF16;
+};
 // width: a multiple of 8.
 // x[r] += sum_j weights[r, j] * y[pair_of_choice[r * used + j]], j in order.
 void combine_experts(Stream stream, const half_bits* y, HalfType type, const std::int32_t* pair_of_choice, const float* weights,
-                     std::uint32_t rows, std::uint32_t used, std::uint32_t width, float* x);
+                     std::uint32_t rows, std::uint32_t used, std::uint32_t width, float* x, const NextNorm& next = {});
 
 // ---- qkv_norm_rope_store.cu
 struct QkvArguments {
