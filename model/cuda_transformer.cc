@@ -95,6 +95,7 @@ CudaTransformer::Activations CudaTransformer::carve(const Sizes& sizes, bool vec
     carver.take(a.attended, rows * q_width);
     carver.take(a.h, pairs * config_.ffn);
     carver.take(a.y, pairs * hidden);
+    carver.take(a.q_half, rows * q_width);
     carver.take(a.keys, sizes.key_blocks * kKvBlock * kv_width);
     carver.take(a.sort_scratch, cuda::sort_scratch_ints(u32(rows), u32(used), u32(experts)));
     carver.take(a.pairs.offsets, experts + 1);
@@ -221,7 +222,8 @@ void CudaTransformer::observe_hidden(std::size_t layers, std::size_t rows, StepO
   }
 }
 
-void CudaTransformer::qkv_store(std::size_t layer, std::size_t projected, StepObserver* observer, const CudaStep& s, const Activations& a) {
+void CudaTransformer::qkv_store(std::size_t layer, std::size_t projected, StepObserver* observer, const CudaStep& s, const Activations& a,
+                                float* q, __half* q_half) {
   const CudaLayer& w = weights_.layers()[layer];
   const bool probe = observer != nullptr && observer->wants_kv(layer);
   cuda::QkvArguments arguments;
@@ -233,7 +235,8 @@ void CudaTransformer::qkv_store(std::size_t layer, std::size_t projected, StepOb
   arguments.interleaved = config_.rope_style == RopeStyle::kInterleaved;
   arguments.heads = u32(config_.heads);
   arguments.rope = rope_;
-  arguments.q = a.q;
+  arguments.q = q;
+  arguments.q_half = q_half;
   arguments.probe = probe ? a.probe : nullptr;
   cuda::qkv_norm_rope_store(stream_, arguments, s.view(), u32(projected), kv_, u32(layer));
   if (!probe) return;
@@ -245,6 +248,7 @@ void CudaTransformer::qkv_store(std::size_t layer, std::size_t projected, StepOb
 cuda::AttentionArguments CudaTransformer::attention_arguments(std::size_t layer, const Activations& a, bool grouped) const {
   cuda::AttentionArguments arguments;
   arguments.q = a.q;
+  arguments.q_half = a.q_half;
   arguments.heads = u32(config_.heads);
   arguments.layer = u32(layer);
   arguments.grouped = grouped;
@@ -258,7 +262,7 @@ void CudaTransformer::vec_layer(std::size_t layer, std::size_t projected, std::s
   const CudaLayer& w = weights_.layers()[layer];
   const float eps = config_.rms_norm_eps;
   cuda::vec_linear(stream_, w.qkv, a.x, nullptr, w.attention_norm, eps, u32(projected), a.qkv, false);
-  qkv_store(layer, projected, observer, s, a);
+  qkv_store(layer, projected, observer, s, a, a.q, nullptr);
   if (rows == 0) return;
   cuda::AttentionArguments arguments = attention_arguments(layer, a, s.grouped());
   arguments.out_f32 = a.attended_f32;
@@ -321,15 +325,16 @@ void CudaTransformer::matrix_layer(const StepRows& step, std::size_t layer, Step
                    half_type(w.qkv.format), nullptr);
   }
   dense(w.qkv, a.normed, projected, a.qkv, false);
-  qkv_store(layer, projected, &observer, s, a);
+  const std::size_t vec_rows = s.vec_rows(rows), tiles = s.tiles(rows);
+  qkv_store(layer, projected, &observer, s, a, vec_rows > 0 ? a.q : nullptr, tiles > 0 ? a.q_half : nullptr);
   if (rows == 0) return;
   cuda::AttentionArguments arguments = attention_arguments(layer, a, s.grouped());
   arguments.out_half = a.attended;
   arguments.half_type = half_type(w.attention_output.format);
-  if (const std::size_t vec_rows = s.vec_rows(rows); vec_rows > 0) {
+  if (vec_rows > 0) {
     cuda::attention_vec(stream_, arguments, s.view(), s.vec_list(), u32(vec_rows), splits(vec_rows), kv_, a.attention_workspace);
   }
-  if (const std::size_t tiles = s.tiles(rows); tiles > 0) {
+  if (tiles > 0) {
     cuda::rotate_keys(stream_, s.key_list(), u32(s.key_blocks(rows)), s.view(), kv_, u32(layer), rope_, a.keys);
     cuda::attention_tiles(stream_, arguments, s.view(), s.tile_list(), u32(tiles), kv_, a.keys);
   }

@@ -169,15 +169,19 @@ void combine_experts(Stream stream, const half_bits* y, HalfType type, const std
 
 // ---- qkv_norm_rope_store.cu
 struct QkvArguments {
-  const float* qkv = nullptr;     // [rows, heads * dim + 2 * kv_heads * dim]: q, k, v of a row
-  const float* q_norm = nullptr;  // RMSNorm over the whole q (k) of a row; null: none
+  // [rows, heads * dim + 2 * kv_heads * dim]: q, k, v of a row; exactly one of the two.
+  const float* qkv = nullptr;
+  const half_bits* qkv_half = nullptr;
+  HalfType qkv_type = HalfType::kF16;  // of qkv_half
+  const float* q_norm = nullptr;       // RMSNorm over the whole q (k) of a row; null: none
   const float* k_norm = nullptr;
   float eps = 0, clip = 0;   // clip > 0: q, k (after their norms) and v are clamped to [-clip, clip]
   bool interleaved = false;  // pairs (2i, 2i+1) of each head are first brought to (i, i + dim / 2)
   std::uint32_t heads = 0;
   RopeView rope;
-  float* q = nullptr;      // out [rows, heads * dim], rotated and multiplied with 1 / sqrt(dim)
-  float* probe = nullptr;  // out [rows, 2 * kv_heads * dim]: K before its rotation, then V, in f32; may be null
+  float* q = nullptr;        // out [rows, heads * dim], rotated and multiplied with 1 / sqrt(dim); may be null
+  __half* q_half = nullptr;  // out, the same times log2(e), in f16 (what it cannot hold becomes its largest); may be null
+  float* probe = nullptr;    // out [rows, 2 * kv_heads * dim]: K before its rotation, then V, in f32; may be null
 };
 // K (not rotated) and V go to the rows' slots as bf16; positions and groups of the slots are set when layer == 0. rows: the first rows of
 // the step.
@@ -187,7 +191,8 @@ void qkv_norm_rope_store(Stream stream, const QkvArguments& arguments, const Ste
 // ---- attention: softmax(q K^T) V over the row's visible slots; K is rotated to its slot's position on the way. GQA: heads / kv_heads
 // query heads share a KV head. Outputs [step rows, heads * dim]; either may be null.
 struct AttentionArguments {
-  const float* q = nullptr;
+  const float* q = nullptr;        // attention_vec's queries
+  const __half* q_half = nullptr;  // attention_tiles': QkvArguments::q_half
   std::uint32_t heads = 0;
   std::uint32_t layer = 0;
   bool grouped = false;  // some slot has a group other than 0 and -1

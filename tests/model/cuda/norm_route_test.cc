@@ -87,7 +87,9 @@ class NormRouteTest : public testing::TestWithParam<NormRouteShape> {
     const float* p = probabilities_.data() + row * s.experts;
     for (std::size_t e = 0; e < s.experts; ++e) {
       ASSERT_NEAR(p[e], expected[e] / sum, 2e-5) << row << ", " << e;
-      if (e % 2 == 1) ASSERT_EQ(p[e], p[e - 1]);
+      if (e % 2 == 1) {
+        ASSERT_EQ(p[e], p[e - 1]);
+      }
     }
     std::vector<std::int32_t> order(s.experts);
     std::iota(order.begin(), order.end(), 0);
