@@ -69,7 +69,7 @@ class NormRouteTest : public testing::TestWithParam<NormRouteShape> {
     const double scale = 1 / std::sqrt(squares / s.width + double{kEps}), half_ulp = std::ldexp(1.0, s.type == HalfType::kF16 ? -11 : -8);
     for (std::size_t c = 0; c < s.width; ++c) {
       y[c] = double{x[c]} * scale * double{norm_[c]};
-      EXPECT_NEAR(from_half(out_[row * s.width + c], s.type), y[c], 1.001 * half_ulp * std::abs(y[c]) + 1e-7) << row << ", " << c;
+      EXPECT_NEAR(from_half(out_[row * s.width + c], s.type), y[c], 1.01 * half_ulp * std::abs(y[c]) + 1e-7) << row << ", " << c;
     }
     return y;
   }
@@ -86,7 +86,7 @@ class NormRouteTest : public testing::TestWithParam<NormRouteShape> {
     for (double& p : expected) sum += p = std::exp(p - top);
     const float* p = probabilities_.data() + row * s.experts;
     for (std::size_t e = 0; e < s.experts; ++e) {
-      ASSERT_NEAR(p[e], expected[e] / sum, 2e-5) << row << ", " << e;
+      ASSERT_NEAR(p[e], expected[e] / sum, 5e-5) << row << ", " << e;
       if (e % 2 == 1) {
         ASSERT_EQ(p[e], p[e - 1]);
       }
