@@ -95,6 +95,7 @@ CudaTransformer::Activations CudaTransformer::carve(const Sizes& sizes, bool vec
     carver.take(a.attended, rows * q_width);
     carver.take(a.h, pairs * config_.ffn);
     carver.take(a.y, pairs * hidden);
+    carver.take(a.q_half, rows * q_width);
     carver.take(a.keys, sizes.key_blocks * kKvBlock * kv_width);
     carver.take(a.sort_scratch, cuda::sort_scratch_ints(u32(rows), u32(used), u32(experts)));
     carver.take(a.pairs.offsets, experts + 1);
@@ -222,7 +223,8 @@ void CudaTransformer::observe_hidden(std::size_t layers, std::size_t rows, StepO
   }
 }
 
-void CudaTransformer::qkv_store(std::size_t layer, std::size_t projected, StepObserver* observer, const CudaStep& s, const Activations& a) {
+void CudaTransformer::qkv_store(std::size_t layer, std::size_t projected, StepObserver* observer, const CudaStep& s, const Activations& a,
+                                float* q, __half* q_half) {
   const CudaLayer& w = weights_.layers()[layer];
   const bool probe = observer != nullptr && observer->wants_kv(layer);
   cuda::QkvArguments arguments;
@@ -234,7 +236,8 @@ void CudaTransformer::qkv_store(std::size_t layer, std::size_t projected, StepOb
   arguments.interleaved = config_.rope_style == RopeStyle::kInterleaved;
   arguments.heads = u32(config_.heads);
   arguments.rope = rope_;
-  arguments.q = a.q;
+  arguments.q = q;
+  arguments.q_half = q_half;
   arguments.probe = probe ? a.probe : nullptr;
   cuda::qkv_norm_rope_store(stream_, arguments, s.view(), u32(projected), kv_, u32(layer));
   if (!probe) return;
@@ -246,6 +249,7 @@ void CudaTransformer::qkv_store(std::size_t layer, std::size_t projected, StepOb
 cuda::AttentionArguments CudaTransformer::attention_arguments(std::size_t layer, const Activations& a, bool grouped) const {
   cuda::AttentionArguments arguments;
   arguments.q = a.q;
+  arguments.q_half = a.q_half;
   arguments.heads = u32(config_.heads);
   arguments.layer = u32(layer);
   arguments.grouped = grouped;
@@ -259,7 +263,7 @@ void CudaTransformer::vec_layer(std::size_t layer, std::size_t projected, std::s
   const CudaLayer& w = weights_.layers()[layer];
   const float eps = config_.rms_norm_eps;
   cuda::vec_linear(stream_, w.qkv, a.x, nullptr, w.attention_norm, eps, u32(projected), a.qkv, false);
-  qkv_store(layer, projected, observer, s, a);
+  qkv_store(layer, projected, observer, s, a, a.q, nullptr);
   if (rows == 0) return;
   cuda::AttentionArguments arguments = attention_arguments(layer, a, s.grouped());
   arguments.out_f32 = a.attended_f32;
@@ -304,7 +308,7 @@ std::span<const float> CudaTransformer::matrix_forward(const StepRows& step, Ste
   observe_hidden(0, step.size(), &observer, a);
   for (std::size_t layer = 0; layer < config_.layers; ++layer) {
     if (loading) spans_.advance(layer, stream_);
-    if (step.projected(layer) > 0) matrix_layer(layer, step.projected(layer), step.active(layer), observer, a);
+    if (step.projected(layer) > 0) matrix_layer(step, layer, observer, a);
   }
   if (loading) spans_.end();
   const std::span<const float> logits = matrix_logits(step, a);
@@ -312,55 +316,70 @@ std::span<const float> CudaTransformer::matrix_forward(const StepRows& step, Ste
   return logits;
 }
 
-void CudaTransformer::matrix_layer(std::size_t layer, std::size_t projected, std::size_t rows, StepObserver& observer,
-                                   const Activations& a) {
+void CudaTransformer::matrix_layer(const StepRows& step, std::size_t layer, StepObserver& observer, const Activations& a) {
   const CudaLayer& w = weights_.layers()[layer];
   const CudaStep& s = matrix_step_;
-  cuda::rms_norm(stream_, a.x, nullptr, u32(projected), u32(config_.hidden), w.attention_norm, config_.rms_norm_eps, a.normed,
-                 half_type(w.qkv.format), nullptr);
+  const std::size_t projected = step.projected(layer), rows = step.active(layer);
+  // Experts: the layer before left its rows normed.
+  if (layer == 0 || config_.experts == 0) {
+    cuda::rms_norm(stream_, a.x, nullptr, u32(projected), u32(config_.hidden), w.attention_norm, config_.rms_norm_eps, a.normed,
+                   half_type(w.qkv.format), nullptr);
+  }
   dense(w.qkv, a.normed, projected, a.qkv, false);
-  qkv_store(layer, projected, &observer, s, a);
+  const std::size_t vec_rows = s.vec_rows(rows), tiles = s.tiles(rows);
+  qkv_store(layer, projected, &observer, s, a, vec_rows > 0 ? a.q : nullptr, tiles > 0 ? a.q_half : nullptr);
   if (rows == 0) return;
   cuda::AttentionArguments arguments = attention_arguments(layer, a, s.grouped());
   arguments.out_half = a.attended;
   arguments.half_type = half_type(w.attention_output.format);
-  if (const std::size_t vec_rows = s.vec_rows(rows); vec_rows > 0) {
+  if (vec_rows > 0) {
     cuda::attention_vec(stream_, arguments, s.view(), s.vec_list(), u32(vec_rows), splits(vec_rows), kv_, a.attention_workspace);
   }
-  if (const std::size_t tiles = s.tiles(rows); tiles > 0) {
+  if (tiles > 0) {
     cuda::rotate_keys(stream_, s.key_list(), u32(s.key_blocks(rows)), s.view(), kv_, u32(layer), rope_, a.keys);
     cuda::attention_tiles(stream_, arguments, s.view(), s.tile_list(), u32(tiles), kv_, a.keys);
   }
   dense(w.attention_output, a.attended, rows, a.x, true);
-  feed_forward(layer, rows, observer, a);
+  feed_forward(step, layer, observer, a);
   observe_hidden(layer + 1, rows, &observer, a);
 }
 
-void CudaTransformer::feed_forward(std::size_t layer, std::size_t rows, StepObserver& observer, const Activations& a) {
+// With experts, also norms the next layer's rows into a.normed, which nothing reads any more.
+void CudaTransformer::feed_forward(const StepRows& step, std::size_t layer, StepObserver& observer, const Activations& a) {
   const CudaLayer& w = weights_.layers()[layer];
+  const std::size_t rows = step.active(layer);
   const bool experts = config_.experts > 0;
   const std::uint32_t used = experts ? u32(config_.experts_used) : 1;
-  cuda::rms_norm(stream_, a.x, nullptr, u32(rows), u32(config_.hidden), w.ffn_norm, config_.rms_norm_eps, a.normed,
-                 half_type(w.gate_up.format), experts ? a.normed_f32 : nullptr);
-  if (experts) {
-    if (deterministic_) {
+  const cuda::HalfType normed_type = half_type(w.gate_up.format);
+  if (experts && !deterministic_ && cuda::norm_route_takes(w.router)) {
+    const cuda::Routing routing{observer.wants_router(layer) ? a.router : nullptr, a.chosen, a.weights, used, config_.norm_topk_prob};
+    cuda::norm_route(stream_, a.x, u32(rows), w.ffn_norm, config_.rms_norm_eps, w.router, routing, a.normed, normed_type);
+  } else {
+    cuda::rms_norm(stream_, a.x, nullptr, u32(rows), u32(config_.hidden), w.ffn_norm, config_.rms_norm_eps, a.normed, normed_type,
+                   experts ? a.normed_f32 : nullptr);
+    if (experts && deterministic_) {
       cuda::linear_f32(stream_, w.router, a.normed_f32, u32(rows), a.router);
-    } else {
+    } else if (experts) {
       blas_.linear(w.router, a.normed_f32, u32(rows), a.router);
     }
-    cuda::route(stream_, a.router, u32(rows), u32(config_.experts), used, config_.norm_topk_prob, a.chosen, a.weights);
-    if (observer.wants_router(layer)) observer.on_router(layer, to_host(a.router, rows * config_.experts), rows);
-  } else {
-    // Expert 0 for every row.
-    cuda::check(cudaMemsetAsync(a.chosen, 0, rows * sizeof(std::int32_t), stream_), "routing");
+    if (experts) cuda::route(stream_, a.router, u32(rows), u32(config_.experts), used, config_.norm_topk_prob, a.chosen, a.weights);
   }
+  if (observer.wants_router(layer) && experts) observer.on_router(layer, to_host(a.router, rows * config_.experts), rows);
+  // Dense: expert 0 for every row.
+  if (!experts) cuda::check(cudaMemsetAsync(a.chosen, 0, rows * sizeof(std::int32_t), stream_), "routing");
   cuda::ExpertPairs pairs = a.pairs;
   pairs.pairs = u32(rows) * used;
   cuda::sort_pairs(stream_, a.chosen, u32(rows), used, w.gate_up.experts, a.sort_scratch, pairs);
   cuda::experts_gate_up_gemm(stream_, w.gate_up, a.normed, pairs, a.h, half_type(w.down.format), deterministic_);
   if (!experts) return dense(w.down, a.h, rows, a.x, true);
   cuda::experts_down_gemm(stream_, w.down, a.h, pairs, a.y, deterministic_);
-  cuda::combine_experts(stream_, a.y, half_type(w.down.format), pairs.pair_of_choice, a.weights, u32(rows), used, u32(config_.hidden), a.x);
+  cuda::NextNorm next;
+  if (layer + 1 < config_.layers) {
+    const CudaLayer& after = weights_.layers()[layer + 1];
+    next = {after.attention_norm, config_.rms_norm_eps, u32(step.projected(layer + 1)), a.normed, half_type(after.qkv.format)};
+  }
+  cuda::combine_experts(stream_, a.y, half_type(w.down.format), pairs.pair_of_choice, a.weights, u32(rows), used, u32(config_.hidden), a.x,
+                        next);
 }
 
 std::span<const float> CudaTransformer::matrix_logits(const StepRows& step, const Activations& a) {

@@ -38,7 +38,7 @@ class CudaTransformer {
     float *x = nullptr, *qkv = nullptr, *q = nullptr, *probe = nullptr, *normed_f32 = nullptr, *router = nullptr, *weights = nullptr;
     float *attended_f32 = nullptr, *h_f32 = nullptr, *attention_workspace = nullptr, *logits = nullptr;
     cuda::half_bits *normed = nullptr, *attended = nullptr, *h = nullptr, *y = nullptr;
-    __half* keys = nullptr;
+    __half *q_half = nullptr, *keys = nullptr;
     std::int32_t *chosen = nullptr, *sort_scratch = nullptr;
     cuda::ExpertPairs pairs;
   };
@@ -55,12 +55,13 @@ class CudaTransformer {
   bool replay(const StepRows& step);
   void capture(std::size_t rows, bool grouped, const StepRows& step);
   void vec_layer(std::size_t layer, std::size_t projected, std::size_t rows, StepObserver* observer);
-  void matrix_layer(std::size_t layer, std::size_t projected, std::size_t rows, StepObserver& observer, const Activations& a);
+  void matrix_layer(const StepRows& step, std::size_t layer, StepObserver& observer, const Activations& a);
   void dense(const cuda::DeviceMatrix& w, const cuda::half_bits* x, std::size_t rows, float* y, bool add);
-  void qkv_store(std::size_t layer, std::size_t projected, StepObserver* observer, const CudaStep& s, const Activations& a);
+  void qkv_store(std::size_t layer, std::size_t projected, StepObserver* observer, const CudaStep& s, const Activations& a, float* q,
+                 __half* q_half);
   cuda::AttentionArguments attention_arguments(std::size_t layer, const Activations& a, bool grouped) const;
   void observe_hidden(std::size_t layers, std::size_t rows, StepObserver* observer, const Activations& a);
-  void feed_forward(std::size_t layer, std::size_t rows, StepObserver& observer, const Activations& a);
+  void feed_forward(const StepRows& step, std::size_t layer, StepObserver& observer, const Activations& a);
   std::span<const float> matrix_logits(const StepRows& step, const Activations& a);
   std::uint32_t splits(std::size_t rows) const noexcept;
   const float* to_host(const float* device, std::size_t count);

@@ -180,11 +180,11 @@ __global__ void __launch_bounds__(kThreads, 1) attend_tile(Work work) {
     const bool used = row < tile.rows;
     queries.visible[half] = used ? work.step.visible[tile.row + row] : tile.visible;
     queries.group[half] = used && grouped ? work.step.group[tile.row + row] : -1;
-    const float* from = work.arguments.q + (static_cast<std::size_t>(tile.row + row) * work.arguments.heads + head) * kDim + lane % 4 * 2;
+    const __half* from =
+        work.arguments.q_half + (static_cast<std::size_t>(tile.row + row) * work.arguments.heads + head) * kDim + lane % 4 * 2;
 #pragma unroll
     for (int i = 0; i < kDim / 8; ++i) {
-      const float2 x = used ? *reinterpret_cast<const float2*>(from + i * 8) : make_float2(0, 0);
-      q[i / 2][i % 2 * 2 + half] = pack_f16(x.x * kLog2E, x.y * kLog2E);
+      q[i / 2][i % 2 * 2 + half] = used ? *reinterpret_cast<const std::uint32_t*>(from + i * 8) : 0;
     }
   }
   const int least_visible = warp_least(min(queries.visible[0], queries.visible[1]));
@@ -243,7 +243,7 @@ void launch_tiles(Stream stream, const Work& work, std::uint32_t tile_count) {
 
 void attention_tiles(Stream stream, const AttentionArguments& arguments, const StepView& step, const AttentionTile* tiles,
                      std::uint32_t tile_count, const KvView& kv, const __half* keys) {
-  GS_CHECK(arguments.heads % kv.kv_heads == 0 && tile_count <= 65535);
+  GS_CHECK(arguments.q_half != nullptr && arguments.heads % kv.kv_heads == 0 && tile_count <= 65535);
   if (tile_count == 0) return;
   const Work work{arguments, step, kv, tiles, keys};
   switch (kv.head_dim) {

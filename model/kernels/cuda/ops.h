@@ -89,16 +89,18 @@ void vec_linear(Stream stream, const DeviceMatrix& w, const float* x, const std:
                 std::uint32_t rows, float* y, bool add);
 
 // ---- vec_experts.cu: rows <= kVecRows
-// Softmax over the logits in f32, the `used` largest (ties: lower id) and their weights (divided by their sum if `normalise`), in every
-// block anew; block 0 of a row also writes probabilities, chosen [rows, used] and weights [rows, used]. logits null (dense): expert 0,
-// weight 1. Rows of gate_up alternate: 2 i is gate i, 2 i + 1 is up i. h [rows, used, ffn] = silu(gate . norm(x)) * (up . norm(x)).
-struct VecRouting {
-  const float* logits = nullptr;   // [rows, experts]
+// Softmax over the logits in f32, the `used` largest (ties: lower id) and their weights (divided by their sum if `normalise`).
+struct Routing {
   float* probabilities = nullptr;  // [rows, experts]; may be null
-  std::int32_t* chosen = nullptr;
-  float* weights = nullptr;
+  std::int32_t* chosen = nullptr;  // [rows, used]
+  float* weights = nullptr;        // [rows, used]
   std::uint32_t used = 1;
   bool normalise = false;
+};
+// Every block routes anew; block 0 of a row also writes probabilities, chosen and weights. logits null (dense): expert 0, weight 1.
+// Rows of gate_up alternate: 2 i is gate i, 2 i + 1 is up i. h [rows, used, ffn] = silu(gate . norm(x)) * (up . norm(x)).
+struct VecRouting : Routing {
+  const float* logits = nullptr;  // [rows, experts]
 };
 void vec_experts_gate_up(Stream stream, const DeviceMatrix& gate_up, const float* x, const float* norm_weight, float eps,
                          std::uint32_t rows, const VecRouting& routing, float* h);
@@ -131,9 +133,21 @@ void experts_down_gemm(Stream stream, const DeviceMatrix& down, const half_bits*
 void linear_f32(Stream stream, const DeviceMatrix& w, const float* x, std::uint32_t rows, float* y);
 
 // ---- route.cu
-// In place: logits [rows, experts] become probabilities; chosen and weights as in VecRouting. experts <= 256, used <= 32.
+// In place: logits [rows, experts] become probabilities; chosen and weights as in Routing. experts <= 256, used <= 32.
 void route(Stream stream, float* logits, std::uint32_t rows, std::uint32_t experts, std::uint32_t used, bool normalise,
            std::int32_t* chosen, float* weights);
+
+// ---- norm_route.cu
+// out_half [rows, width] = RMSNorm of x f32 [rows, width]; routing: of the logits router . RMSNorm(x). used <= 32. The logits are f32 sums
+// of bf16 products on the tensor cores: each factor is a high and a low part (together right to 2^-17), and low * low is left out, so that
+// a product is off by at most 2^-15 of itself, typically 2^-18; the two-byte activations that gave x were off by up to 2^-8 (bf16) or 2^-11
+// (f16).
+void norm_route(Stream stream, const float* x, std::uint32_t rows, const float* norm_weight, float eps, const DeviceMatrix& router,
+                const Routing& routing, half_bits* out_half, HalfType type);
+// The routers it takes: f32 [experts, width].
+constexpr bool norm_route_takes(const DeviceMatrix& router) {
+  return router.format == WeightFormat::kF32 && router.experts == 1 && router.rows <= 64 && router.cols % 32 == 0;
+}
 
 // ---- sort_pairs.cu
 // Stable counting sort of chosen [rows, used] by expert; sets the tickets to 0. `scratch` has sort_scratch_ints(...) entries.
@@ -142,22 +156,34 @@ void sort_pairs(Stream stream, const std::int32_t* chosen, std::uint32_t rows, s
 std::size_t sort_scratch_ints(std::uint32_t rows, std::uint32_t used, std::uint32_t experts);
 
 // ---- combine_experts.cu
+// RMSNorm of the first `rows` rows that come out, as the next layer wants them; weight null: none.
+struct NextNorm {
+  const float* weight = nullptr;  // [width]
+  float eps = 0;
+  std::uint32_t rows = 0;
+  half_bits* out = nullptr;  // [rows, width]
+  HalfType type = HalfType::kBF16;
+};
 // width: a multiple of 8.
 // x[r] += sum_j weights[r, j] * y[pair_of_choice[r * used + j]], j in order.
 void combine_experts(Stream stream, const half_bits* y, HalfType type, const std::int32_t* pair_of_choice, const float* weights,
-                     std::uint32_t rows, std::uint32_t used, std::uint32_t width, float* x);
+                     std::uint32_t rows, std::uint32_t used, std::uint32_t width, float* x, const NextNorm& next = {});
 
 // ---- qkv_norm_rope_store.cu
 struct QkvArguments {
-  const float* qkv = nullptr;     // [rows, heads * dim + 2 * kv_heads * dim]: q, k, v of a row
-  const float* q_norm = nullptr;  // RMSNorm over the whole q (k) of a row; null: none
+  // [rows, heads * dim + 2 * kv_heads * dim]: q, k, v of a row; exactly one of the two.
+  const float* qkv = nullptr;
+  const half_bits* qkv_half = nullptr;
+  HalfType qkv_type = HalfType::kF16;  // of qkv_half
+  const float* q_norm = nullptr;       // RMSNorm over the whole q (k) of a row; null: none
   const float* k_norm = nullptr;
   float eps = 0, clip = 0;   // clip > 0: q, k (after their norms) and v are clamped to [-clip, clip]
   bool interleaved = false;  // pairs (2i, 2i+1) of each head are first brought to (i, i + dim / 2)
   std::uint32_t heads = 0;
   RopeView rope;
-  float* q = nullptr;      // out [rows, heads * dim], rotated and multiplied with 1 / sqrt(dim)
-  float* probe = nullptr;  // out [rows, 2 * kv_heads * dim]: K before its rotation, then V, in f32; may be null
+  float* q = nullptr;        // out [rows, heads * dim], rotated and multiplied with 1 / sqrt(dim); may be null
+  __half* q_half = nullptr;  // out, the same times log2(e), in f16 (what it cannot hold becomes its largest); may be null
+  float* probe = nullptr;    // out [rows, 2 * kv_heads * dim]: K before its rotation, then V, in f32; may be null
 };
 // K (not rotated) and V go to the rows' slots as bf16; positions and groups of the slots are set when layer == 0. rows: the first rows of
 // the step.
@@ -167,7 +193,8 @@ void qkv_norm_rope_store(Stream stream, const QkvArguments& arguments, const Ste
 // ---- attention: softmax(q K^T) V over the row's visible slots; K is rotated to its slot's position on the way. GQA: heads / kv_heads
 // query heads share a KV head. Outputs [step rows, heads * dim]; either may be null.
 struct AttentionArguments {
-  const float* q = nullptr;
+  const float* q = nullptr;        // attention_vec's queries
+  const __half* q_half = nullptr;  // attention_tiles': QkvArguments::q_half
   std::uint32_t heads = 0;
   std::uint32_t layer = 0;
   bool grouped = false;  // some slot has a group other than 0 and -1

@@ -137,6 +137,9 @@ __device__ inline uint4 load_once(const void* p) { return __ldcs(static_cast<con
 #include <cuda_warp_instructions.h>
 #endif
 
+// 16 bytes that this block reads once and the others too: past the first-level cache, from the second.
+__device__ inline float4 load_common(const float* p) { return __ldcg(reinterpret_cast<const float4*>(p)); }
+
 template <HalfType kType>
 __device__ inline void mma(float (&d)[4], const std::uint32_t (&a)[4], const std::uint32_t (&b)[2]) {
   if constexpr (kType == HalfType::kF16) {

@@ -1,6 +1,7 @@
 // attention_vec, rotate_keys and attention_tiles against attention in double precision.
 #include <gtest/gtest.h>
 
+#include <numbers>
 #include <string>
 
 #include "model/dtype.h"
@@ -171,7 +172,9 @@ TEST_P(AttentionTilesTest, EqualsReference) {
   const DeviceScene device(scene, rows);
   const std::vector<float> q = queries_of(scene, rows.size(), c.heads);
   const DeviceArray<float> q_device(q), out(q.size());
-  const DeviceArray<std::uint16_t> out_half(q.size()), keys(blocks.size() * c.kv_heads * kPageSlots * c.dim);
+  std::vector<std::uint16_t> q_bits;
+  for (const float x : q) q_bits.push_back(f32_to_f16(x * std::numbers::log2e_v<float>));
+  const DeviceArray<std::uint16_t> q_half(q_bits), out_half(q.size()), keys(blocks.size() * c.kv_heads * kPageSlots * c.dim);
   const DeviceArray<KeyBlock> block_list(blocks);
   const DeviceArray<AttentionTile> tile_list(tiles);
   rotate_keys(nullptr, block_list.data(), static_cast<std::uint32_t>(blocks.size()), device.step, device.kv, kLayer, device.rope,
@@ -180,6 +183,8 @@ TEST_P(AttentionTilesTest, EqualsReference) {
   arguments.out_f32 = out.data();
   arguments.out_half = out_half.data();
   arguments.half_type = half_type_of(c);
+  arguments.q = nullptr;
+  arguments.q_half = as_f16(q_half);
   attention_tiles(nullptr, arguments, device.step, tile_list.data(), static_cast<std::uint32_t>(tiles.size()), device.kv, as_f16(keys));
   // The weights are rounded to bf16.
   expect_rows(scene, c, rows, done, q, out.download(), 3e-3);

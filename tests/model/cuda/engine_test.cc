@@ -151,6 +151,35 @@ TEST_P(CudaEngine, JobsBesideEachOtherEqualThemAlone) {
   for (std::size_t i = 0; i < want.size(); ++i) expect_near(running[i].get().logits, want[i], kVocab, "job " + std::to_string(i));
 }
 
+// Rows of a step that leave after some layers, or after the projections of one; of few and of many rows.
+TEST_P(CudaEngine, JobsOfDifferentDepthsEqualThemAlone) {
+  const auto cuda = Engine::create(model_, cuda_options(150));
+  std::vector<Job> jobs;
+  for (const std::size_t tokens : {40, 12, 5, 9, 3, 21, 3, 2}) {
+    jobs.emplace_back();
+    jobs.back().tokens = random_tokens(tokens, 300 + tokens);
+  }
+  jobs[0].wants.logits = Wants::Logits::kAll;
+  jobs[1].wants.kv_probe = 1;
+  jobs[2].wants.kv_probe = 0;
+  jobs[3].wants.hidden_after = {1};
+  jobs[4].wants.hidden_after = {2};
+  jobs[5].wants.normed_after = 2;
+  jobs[6].wants.logits = Wants::Logits::kAll;
+  jobs[7].wants.kv_probe = 2;
+  std::vector<std::future<JobOutput>> running;
+  for (const Job& job : jobs) running.push_back(cuda->submit(job));
+  for (std::size_t i = 0; i < jobs.size(); ++i) {
+    const JobOutput want = cpu_->run(jobs[i]), got = running[i].get();
+    const std::string what = "job " + std::to_string(i);
+    const ModelConfig& config = cpu_->config();
+    if (!want.logits.empty()) expect_near(got.logits, want.logits, kVocab, what);
+    if (!want.hidden.empty()) expect_near(got.hidden.at(0), want.hidden.at(0), config.hidden, what);
+    if (!want.normed.empty()) expect_near(got.normed, want.normed, config.hidden, what);
+    if (!want.probe.empty()) expect_near(got.probe, want.probe, 2 * config.kv_width(), what);
+  }
+}
+
 TEST_P(CudaEngine, SpansComposeAndComeFromTheDeviceTheSecondTime) {
   const std::vector<TokenId> tokens = random_tokens(140, 7);
   const auto cuda = Engine::create(model_, cuda_options());

@@ -1,7 +1,10 @@
-// qkv_norm_rope_store: q, the pages and the probe against scalar arithmetic; nothing else is touched.
+// qkv_norm_rope_store: q in both its forms, the pages and the probe against scalar arithmetic; nothing else is touched.
 #include <gtest/gtest.h>
 
+#include <numbers>
+
 #include "tests/model/cuda/kv_scene.h"
+#include "tests/model/cuda/random_values.h"
 
 namespace gritstone::cuda {
 namespace {
@@ -12,6 +15,9 @@ struct QkvCase {
   float clip;
   bool interleaved, probe;
   std::uint32_t layer;
+  bool half = false;  // qkv in two bytes
+  HalfType type = HalfType::kF16;
+  bool q_f32 = true, q_f16 = true;  // wanted
 };
 
 class QkvTest : public testing::TestWithParam<QkvCase> {};
@@ -48,12 +54,23 @@ TEST_P(QkvTest, EqualsScalarArithmetic) {
   DeviceScene device(scene, rows);
   const std::uint32_t done = static_cast<std::uint32_t>(rows.size()) - 1;
   const std::size_t q_width = std::size_t{c.heads} * c.dim, kv_width = std::size_t{c.kv_heads} * c.dim, width = q_width + 2 * kv_width;
-  const std::vector<float> qkv = random_values(rows.size() * width, 2, scene.random);
+  std::vector<float> qkv = random_values(rows.size() * width, 2, scene.random);
+  std::vector<half_bits> qkv_bits;
+  for (float& x : qkv) {
+    qkv_bits.push_back(to_half(x, c.type));
+    if (c.half) x = from_half(qkv_bits.back(), c.type);
+  }
+  const DeviceArray<half_bits> qkv_half(qkv_bits), q_half(rows.size() * q_width);
   const std::vector<float> q_weight = random_values(q_width, 1, scene.random), k_weight = random_values(kv_width, 1, scene.random);
   const DeviceArray<float> qkv_device(qkv), q_norm(q_weight), k_norm(k_weight), q(rows.size() * q_width), probe(rows.size() * 2 * kv_width);
 
   QkvArguments arguments;
-  arguments.qkv = qkv_device.data();
+  if (c.half) {
+    arguments.qkv_half = qkv_half.data();
+    arguments.qkv_type = c.type;
+  } else {
+    arguments.qkv = qkv_device.data();
+  }
   if (c.norms) {
     arguments.q_norm = q_norm.data();
     arguments.k_norm = k_norm.data();
@@ -63,11 +80,13 @@ TEST_P(QkvTest, EqualsScalarArithmetic) {
   arguments.interleaved = c.interleaved;
   arguments.heads = c.heads;
   arguments.rope = device.rope;
-  arguments.q = q.data();
+  if (c.q_f32) arguments.q = q.data();
+  if (c.q_f16) arguments.q_half = as_f16(q_half);
   if (c.probe) arguments.probe = probe.data();
   qkv_norm_rope_store(nullptr, arguments, device.step, done, device.kv, c.layer);
 
-  std::vector<float> got_q = q.download(), got_probe = probe.download();
+  const std::vector<float> got_q = q.download(), got_probe = probe.download();
+  const std::vector<half_bits> got_half = q_half.download();
   const std::vector<std::uint16_t> got_memory = device.memory.download();
   std::vector<std::int32_t> positions = scene.positions, groups = scene.groups;
   for (std::size_t r = 0; r < done; ++r) {
@@ -85,7 +104,16 @@ TEST_P(QkvTest, EqualsScalarArithmetic) {
       const double other = static_cast<double>(rotated[first ? i + half : i - half]);
       expected_q[i] = (static_cast<double>(rotated[i]) * cos + (first ? -other : other) * sin) / std::sqrt(static_cast<double>(c.dim));
     }
-    EXPECT_LT(distance({got_q.begin() + static_cast<std::ptrdiff_t>(r * q_width), got_q.end()}, expected_q), 1e-6);
+    if (c.q_f32) {
+      EXPECT_LT(distance({got_q.begin() + static_cast<std::ptrdiff_t>(r * q_width), got_q.end()}, expected_q), 1e-6);
+    }
+    for (std::size_t i = r * q_width; c.q_f16 && i < (r + 1) * q_width; ++i) {
+      const double scaled = expected_q[i - r * q_width] * std::numbers::log2e;
+      ASSERT_NEAR(f16_to_f32(got_half[i]), scaled, 0x1.01p-11 * std::abs(scaled) + 1e-6) << i;
+      if (c.q_f32) {
+        ASSERT_EQ(got_half[i], f32_to_f16(got_q[i] * std::numbers::log2e_v<float>)) << i;
+      }
+    }
     std::vector<float> stored_k, stored_v;
     for (std::size_t i = 0; i < kv_width; ++i) {
       const std::size_t sequence = static_cast<std::size_t>(row.sequence), slot = static_cast<std::size_t>(row.slot);
@@ -107,7 +135,8 @@ TEST_P(QkvTest, EqualsScalarArithmetic) {
     positions[scene.place(static_cast<std::size_t>(row.sequence), static_cast<std::size_t>(row.slot))] = row.position;
     groups[scene.place(static_cast<std::size_t>(row.sequence), static_cast<std::size_t>(row.slot))] = row.group;
   }
-  for (std::size_t i = done * q_width; i < got_q.size(); ++i) ASSERT_TRUE(std::isnan(got_q[i]));
+  for (std::size_t i = c.q_f32 ? done * q_width : 0; i < got_q.size(); ++i) ASSERT_TRUE(std::isnan(got_q[i]));
+  for (std::size_t i = c.q_f16 ? done * q_width : 0; i < got_half.size(); ++i) ASSERT_EQ(got_half[i], 0xFFFF);
   for (std::size_t i = c.probe ? done * 2 * kv_width : 0; i < got_probe.size(); ++i) ASSERT_TRUE(std::isnan(got_probe[i]));
   EXPECT_EQ(got_memory, scene.memory);  // but for the rows' slots
   EXPECT_EQ(device.positions.download(), positions);
@@ -117,7 +146,13 @@ TEST_P(QkvTest, EqualsScalarArithmetic) {
 INSTANTIATE_TEST_SUITE_P(Shapes, QkvTest,
                          testing::Values(QkvCase{16, 16, 128, true, 0, false, true, 0}, QkvCase{9, 3, 64, false, 0, true, false, 1},
                                          QkvCase{4, 2, 16, true, 1.5f, true, true, 0}, QkvCase{3, 1, 8, false, 1.5f, false, true, 1},
-                                         QkvCase{5, 5, 24, true, 0, false, false, 0}, QkvCase{2, 2, 256, true, 0.5f, true, true, 0}));
+                                         QkvCase{5, 5, 24, true, 0, false, false, 0}, QkvCase{2, 2, 256, true, 0.5f, true, true, 0},
+                                         QkvCase{16, 16, 128, true, 0, false, true, 0, true, HalfType::kF16, false, true},
+                                         QkvCase{9, 3, 64, false, 0, true, false, 1, true, HalfType::kBF16, true, false},
+                                         QkvCase{4, 2, 16, true, 1.5f, true, true, 0, true, HalfType::kF16},
+                                         QkvCase{5, 5, 24, true, 0.5f, false, false, 0, true, HalfType::kBF16, false, false},
+                                         QkvCase{3, 1, 8, true, 0, false, true, 1, false, HalfType::kF16, false, true},
+                                         QkvCase{4, 4, 32, true, 1, false, true, 1, false, HalfType::kF16, false, false}));
 
 }  // namespace
 }  // namespace gritstone::cuda

@@ -82,9 +82,10 @@ TEST(Route, SortOfPairsIsStable) {
   }
 }
 
-TEST(Route, CombineAddsWeightedOutputs) {
+TEST(Route, CombineAddsWeightedOutputsAndNormsThem) {
   GS_REQUIRE_DEVICE();
-  for (const std::uint32_t width : {8u, 64u, 2048u, 2056u}) {
+  constexpr float kEps = 1e-5f;
+  for (const std::uint32_t width : {8u, 64u, 2048u, 2056u, 4104u}) {
     for (const std::uint32_t used : {1u, 3u, 8u, 11u}) {
       constexpr std::uint32_t kRows = 5;
       const std::uint32_t pairs = kRows * used;
@@ -99,6 +100,27 @@ TEST(Route, CombineAddsWeightedOutputs) {
       const DeviceArray<std::int32_t> pair_of_choice(places);
       combine_experts(nullptr, device_y.data(), type, pair_of_choice.data(), device_weights.data(), kRows, used, width, device_x.data());
       const std::vector<float> sum = device_x.download();
+      // The same with the norm of the next layer, which has fewer rows, as many, or none.
+      const std::vector<float> norm = random_values(width + 2, width);
+      const DeviceArray<float> again(x), device_norm(norm);
+      const DeviceArray<half_bits> normed((kRows + 1) * width);
+      NextNorm next{device_norm.data(), kEps, used == 8 ? 3 : used == 11 ? 0 : kRows, normed.data(), HalfType::kF16};
+      if (used == 3) next.type = HalfType::kBF16;
+      combine_experts(nullptr, device_y.data(), type, pair_of_choice.data(), device_weights.data(), kRows, used, width, again.data(), next);
+      ASSERT_EQ(again.download(), sum);
+      const std::vector<half_bits> got = normed.download();
+      for (std::size_t i = std::size_t{next.rows} * width; i < got.size(); ++i) ASSERT_EQ(got[i], 0xFFFF);
+      for (std::size_t r = 0; r < next.rows; ++r) {
+        const float* row = sum.data() + r * width;
+        double squares = 0;
+        for (std::size_t c = 0; c < width; ++c) squares += double{row[c]} * double{row[c]};
+        const double scale = 1 / std::sqrt(squares / width + double{kEps}), half_ulp = next.type == HalfType::kF16 ? 0x1p-11 : 0x1p-8;
+        for (std::size_t c = 0; c < width; ++c) {
+          const double expected = double{row[c]} * scale * double{norm[c]};
+          ASSERT_NEAR(from_half(got[r * width + c], next.type), expected, 1.01 * half_ulp * std::abs(expected) + 1e-7)
+              << width << ", " << used;
+        }
+      }
       for (std::size_t r = 0; r < kRows; ++r) {
         for (std::size_t c = 0; c < width; ++c) {
           double expected = double{x[r * width + c]};
