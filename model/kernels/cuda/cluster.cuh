@@ -1,6 +1,7 @@
 // What Hopper's thread blocks can do beyond those before: barriers in shared memory that count arrivals and bytes, pairs of blocks that
-// reach into each other's shared memory, and copies by the copy engine. The emulation defines the
-// same functions. PTX manual: mbarrier, mapa, cp.async.bulk.tensor.
+// reach into each other's shared memory, copies by the copy engine, and registers that move between warpgroups. The emulation defines the
+// same functions. PTX manual: mbarrier, mapa, cp.async.bulk.tensor, cp.async.mbarrier, st.async,
+// setmaxnreg.
 #pragma once
 
 #include <cuda.h>
@@ -23,6 +24,16 @@ using Barrier = std::uint64_t;
 
 __device__ inline std::uint32_t shared_address(const void* p) { return static_cast<std::uint32_t>(__cvta_generic_to_shared(p)); }
 
+// A warpgroup takes registers until each thread has kCount, or leaves what is above.
+template <int kCount>
+__device__ inline void registers_up() {
+  GS_HOPPER_ASM("setmaxnreg.inc.sync.aligned.u32 %0;" ::"n"(kCount));
+}
+template <int kCount>
+__device__ inline void registers_down() {
+  GS_HOPPER_ASM("setmaxnreg.dec.sync.aligned.u32 %0;" ::"n"(kCount));
+}
+
 // Of the block in its cluster.
 __device__ inline std::uint32_t cluster_rank() {
   std::uint32_t rank = 0;
@@ -41,12 +52,13 @@ __device__ inline void barrier_init(Barrier* barrier, std::uint32_t arrivals) {
 }
 __device__ inline void barriers_are_ready() { GS_HOPPER_ASM("fence.mbarrier_init.release.cluster;" ::: "memory"); }
 
-__device__ inline void barrier_arrive(Barrier* barrier) {
-  GS_HOPPER_ASM("mbarrier.arrive.shared::cta.b64 _, [%0];" ::"r"(shared_address(barrier)) : "memory");
-}
 // Arrives, and the phase lasts until `bytes` more were copied.
 __device__ inline void barrier_arrive_expecting(Barrier* barrier, std::uint32_t bytes) {
   GS_HOPPER_ASM("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(shared_address(barrier)), "r"(bytes) : "memory");
+}
+// Arrives when the thread's copies that are under way (copy_async) are there.
+__device__ inline void barrier_arrive_after_copies(Barrier* barrier) {
+  GS_HOPPER_ASM("cp.async.mbarrier.arrive.noinc.shared::cta.b64 [%0];" ::"r"(shared_address(barrier)) : "memory");
 }
 // Arrives at this barrier of a block of the cluster. What this thread wrote is not promised to be seen there: with .release.cluster it
 // would be, for the price of waiting until all its loads and copies under way are there.

@@ -1,13 +1,13 @@
 // The product of many rows with bf16 weights on Hopper: blocks that stay, in pairs, and take one tile after another.
 //
-// A pair multiplies up to 2 x 192 rows of x with 256 rows of W, a warpgroup 64 rows of x. A block loads its rows of x by cp.async, since
-// those of experts are gathered, and half of W's rows by the copy engine to both blocks at once: per step of 64 columns and 6.3 MFLOP it so
-// reads 40 KiB of the second-level cache instead of 56, at 650 TFLOP/s over 132 multiprocessors 4.2 TB/s instead of 5.9, which is near the
-// cache's limit. While results are written the next tile's steps are on their way: a tile of 2,048 columns takes 37 us of multiplying at
-// 720 TFLOP/s, filling and emptying a pipeline alone 5 us.
+// A pair multiplies up to 2 x 128 rows of x with 256 rows of W. In each block two warpgroups multiply, 64 rows of x each, and a third one
+// loads: x by cp.async, since the rows of experts are gathered, and half of W's rows by the copy engine to both blocks at once. Per step of
+// 64 columns and 4.2 MFLOP a block so reads 32 KiB of the second-level cache instead of 48, at 700 TFLOP/s over 132 multiprocessors 5.5
+// TB/s instead of 8.2. While results are written the next tile's steps are on their way: a tile of 2,048 columns takes 25 us of multiplying
+// at 720 TFLOP/s, filling and emptying a pipeline alone 5 us.
 //
-// Tiles differ in rows, so they are drawn from a counter: the first warp of the pair's first block finds the next ones and tells both
-// blocks. The sums of sixteen columns may round otherwise than mma.sync's: not for deterministic mode.
+// Tiles differ in rows, so they are drawn from a counter: the first warp that loads in the pair's first block finds the next ones and tells
+// both blocks. The sums of sixteen columns may round otherwise than mma.sync's: not for deterministic mode.
 #pragma once
 
 #include "model/kernels/cuda/cluster.cuh"
@@ -25,15 +25,15 @@ struct ClusterWork {
 
 struct ClusterShape {
   static constexpr std::uint32_t kPair = 2;    // blocks
-  static constexpr std::uint32_t kGroups = 3;  // warpgroups of a block
-  static constexpr std::uint32_t kThreads = 128 * kGroups, kWarps = kThreads / kWarp;
+  static constexpr std::uint32_t kGroups = 2;  // warpgroups of a block that multiply
+  static constexpr std::uint32_t kLoaders = 128, kMultipliers = 128 * kGroups, kThreads = kMultipliers + kLoaders;
   static constexpr std::uint32_t kGroupRows = 64, kRows = kGroups * kGroupRows, kUnits = kPair * kGroups;
   static constexpr std::uint32_t kOutputs = 256, kBoxRows = kOutputs / kPair;
-  static constexpr std::uint32_t kStages = 4, kAhead = kStages - 1;
-  static constexpr std::uint32_t kItems = 8;  // tiles that may be known and not yet seen by all
-  static constexpr std::uint32_t kItemsAhead = kAhead + 1;
+  static constexpr std::uint32_t kStages = 4;
+  static constexpr std::uint32_t kItems = 4;  // tiles that may be known and not yet seen by all
   static constexpr std::uint32_t kRowBytes = kRows * kDepth * 2, kBoxBytes = kBoxRows * kDepth * 2;
   static constexpr std::uint32_t kStageBytes = kRowBytes + kPair * kBoxBytes;
+  static constexpr int kLoaderRegisters = 40, kMultiplierRegisters = 232;  // of 65,536 in a block
 };
 
 // What lies in shared memory behind the stages.
@@ -97,16 +97,14 @@ struct RingPlace {
   __device__ explicit RingPlace(std::uint32_t n) : place(n % kPlaces), parity(n / kPlaces % 2) {}
 };
 
-// The n-th tile. forget: this warp will not ask for it again.
-__device__ inline ClusterItem read_item(ClusterState& state, std::uint32_t n, bool forget) {
+// The n-th tile, as every warp learns of it, once.
+__device__ inline ClusterItem read_item(ClusterState& state, std::uint32_t n) {
   const RingPlace<ClusterShape::kItems> ring(n);
   barrier_wait(&state.item_full[ring.place], ring.parity);
   const uint4 packed = state.items[ring.place];
-  if (forget) {
-    if (threadIdx.x == 0) barrier_arrive_expecting(&state.item_full[ring.place], sizeof(packed));
-    __syncwarp();
-    if (threadIdx.x % kWarp == 0) barrier_arrive_at(0, &state.item_empty[ring.place]);
-  }
+  if (threadIdx.x == 0) barrier_arrive_expecting(&state.item_full[ring.place], sizeof(packed));  // for the next in this place
+  __syncwarp();
+  if (threadIdx.x % kWarp == 0) barrier_arrive_at(0, &state.item_empty[ring.place]);
   return ClusterItem::unpacked(packed);
 }
 
@@ -126,122 +124,85 @@ __device__ inline void publish_item(const ClusterWork& work, ClusterState& state
     store_at(rank, &state.items[ring.place], packed, &state.item_full[ring.place]);
 }
 
-// A thread's part in the loads: steps of all tiles one after another. kGathered: x's rows are those of the pairs.
+// The loaders of a block, thread 0 .. 127 of them. kGathered: x's rows are those of the pairs.
 template <bool kGathered>
-class ClusterLoads {
- public:
-  __device__ ClusterLoads(const ClusterWork& work, unsigned char* stages, ClusterState& state, std::uint32_t steps)
-      : work_(work), stages_(stages), state_(state), steps_(steps) {}
-
-  // Starts the copies of a step (counted over all tiles), when its stage is free.
-  __device__ void start(std::uint32_t count) {
-    using S = ClusterShape;
-    if (step_ == 0) begin_item();
-    if (rows_ != kNoRows) {
-      const RingPlace<S::kStages> ring(count);
-      unsigned char* const stage = stages_ + ring.place * S::kStageBytes;
-      barrier_wait(&state_.empty[ring.place], ring.parity ^ 1);
-      if (threadIdx.x == 0) copy_weights(stage, &state_.full[ring.place]);
-      copy_rows(stage);
-      if (++step_ == steps_) step_ = 0;
-    }
-    copy_async_commit();
-  }
-
- private:
-  static constexpr std::uint32_t kNoRows = 0xFFFFFFFFu;
-  static constexpr std::uint32_t kRowsApart = ClusterShape::kThreads / kChunks;
-  static_assert(kRowsApart % 8 == 0 && ClusterShape::kRows % kRowsApart == 0);
-
-  __device__ std::uint32_t in_row() const { return work_.gemm.w.cols / 8; }
-
-  __device__ void begin_item() {
-    if (rows_ == kNoRows) return;
-    const std::uint32_t rank = cluster_rank();
-    const ClusterItem item = read_item(state_, item_++, false);
-    if (item.expert == ClusterItem::kNone) {
-      rows_ = kNoRows;
-      return;
-    }
-    row_ = item.own_row(rank);
-    rows_ = item.own_rows(rank);
-    weight_row_ = item.expert * work_.gemm.w.rows + item.output + rank * ClusterShape::kBoxRows;
-    if constexpr (kGathered) {
-      // Only threads of this warp read what it writes.
-      __syncwarp();
-      if (threadIdx.x % kChunks == 0) {
-        for (std::uint32_t r = threadIdx.x / kChunks; r < rows_; r += kRowsApart) {
-          state_.rows[r] = static_cast<std::uint32_t>(work_.gemm.row_of_pair[row_ + r]) * in_row();
-        }
-      }
-      __syncwarp();
-    }
-  }
-
-  __device__ void copy_weights(unsigned char* stage, Barrier* full) const {
-    using S = ClusterShape;
-    barrier_arrive_expecting(full, S::kPair * S::kBoxBytes);
-    copy_box(stage + S::kRowBytes + cluster_rank() * S::kBoxBytes, &work_.weights, weight_row_, step_ * kDepth, full, (1u << S::kPair) - 1);
-  }
-
-  // Zeros beyond the last row and column, nothing for warpgroups without rows.
-  __device__ void copy_rows(unsigned char* stage) const {
-    const std::uint32_t own = threadIdx.x / kChunks, chunk = threadIdx.x % kChunks, column = step_ * kChunks + chunk;
-    const std::uint32_t filled = ClusterRowTiles::units(rows_) * ClusterShape::kGroupRows;
-    unsigned char* const to = stage + place_of(own, chunk);
-#pragma unroll
-    for (std::uint32_t i = 0; i < ClusterShape::kRows / kRowsApart; ++i) {
-      const std::uint32_t r = own + i * kRowsApart;
-      if (r >= filled) break;
-      const bool valid = (r < rows_) & (column < in_row());
-      const std::uint32_t from = !valid ? 0 : (kGathered ? state_.rows[r] : (row_ + r) * in_row()) + column;
-      copy_async(to + i * kRowsApart * kDepth * 2, reinterpret_cast<const uint4*>(work_.gemm.x) + from, valid);
-    }
-  }
-
-  const ClusterWork& work_;
-  unsigned char* const stages_;
-  ClusterState& state_;
-  const std::uint32_t steps_;
-  std::uint32_t item_ = 0, step_ = 0;  // that is loaded next
-  std::uint32_t row_ = 0, rows_ = 0, weight_row_ = 0;
-};
-
-template <Epilogue kEpilogue>
-__device__ void multiply_tiles(const ClusterWork& work, unsigned char* stages, ClusterState& state) {
+__device__ void load_tiles(const ClusterWork& work, unsigned char* stages, ClusterState& state, std::uint32_t thread) {
   using S = ClusterShape;
-  const std::uint32_t rank = cluster_rank(), warp = threadIdx.x / kWarp, group_row = warp / 4 * S::kGroupRows;
-  const std::uint32_t steps = (work.gemm.w.cols + kDepth - 1) / kDepth;
-  const bool first_lane = threadIdx.x % kWarp == 0, publishes = rank == 0 && warp == 0;
-  ClusterLoads<kEpilogue == Epilogue::kSwiGlu> loads(work, stages, state, steps);
-  const auto arrive = [&](std::uint32_t count) {
-    copy_async_wait<S::kAhead - 1>();
-    wgmma_fence_shared();
-    __syncwarp();
-    const RingPlace<S::kStages> ring(count);
-    if (first_lane) barrier_arrive(&state.full[ring.place]);
-    barrier_wait(&state.full[ring.place], ring.parity);
-  };
-  const auto release = [&](std::uint32_t count) {
-    // A warp of the group for each block.
-    if (first_lane && warp % 4 < S::kPair) barrier_arrive_at(warp % 4, &state.empty[count % S::kStages]);
-  };
-  for (std::uint32_t n = 0; publishes && n < S::kItemsAhead; ++n) publish_item(work, state, n);
-#pragma unroll 1
-  for (std::uint32_t count = 0; count < S::kAhead; ++count) loads.start(count);
+  constexpr std::uint32_t kRowsApart = S::kLoaders / kChunks;
+  static_assert(kRowsApart % 8 == 0 && S::kGroupRows % kRowsApart == 0);
+  const std::uint32_t rank = cluster_rank(), own_row = thread / kChunks, chunk = thread % kChunks;
+  const std::uint32_t in_row = work.gemm.w.cols / 8, steps = (work.gemm.w.cols + kDepth - 1) / kDepth;
+  const bool publishes = rank == 0 && thread < kWarp;
+  if (publishes) publish_item(work, state, 0);
   std::uint32_t count = 0;  // of steps so far
 #pragma unroll 1
   for (std::uint32_t n = 0;; ++n) {
-    const ClusterItem item = read_item(state, n, true);
+    if (publishes) publish_item(work, state, n + 1);
+    const ClusterItem item = read_item(state, n);
+    if (item.expert == ClusterItem::kNone) return;
+    const std::uint32_t row = item.own_row(rank), rows = item.own_rows(rank);
+    const std::uint32_t filled = ClusterRowTiles::units(rows) * S::kGroupRows;  // nothing for warpgroups without rows
+    if constexpr (kGathered) {
+      // Only threads of this warp read what it writes.
+      for (std::uint32_t r = own_row; chunk == 0 && r < rows; r += kRowsApart) {
+        state.rows[r] = static_cast<std::uint32_t>(work.gemm.row_of_pair[row + r]) * in_row;
+      }
+      __syncwarp();
+    }
+    const std::uint32_t weight_row = item.expert * work.gemm.w.rows + item.output + rank * S::kBoxRows;
+#pragma unroll 1
+    for (std::uint32_t step = 0; step < steps; ++step, ++count) {
+      const RingPlace<S::kStages> ring(count);
+      unsigned char* const stage = stages + ring.place * S::kStageBytes;
+      Barrier* const full = &state.full[ring.place];
+      barrier_wait(&state.empty[ring.place], ring.parity ^ 1);
+      if (thread == 0) {
+        barrier_arrive_expecting(full, S::kPair * S::kBoxBytes);
+        copy_box(stage + S::kRowBytes + rank * S::kBoxBytes, &work.weights, weight_row, step * kDepth, full, (1u << S::kPair) - 1);
+      }
+      // Zeros beyond the last row and column.
+      const std::uint32_t column = step * kChunks + chunk;
+      unsigned char* const to = stage + place_of(own_row, chunk);
+#pragma unroll
+      for (std::uint32_t i = 0; i < S::kRows / kRowsApart; ++i) {
+        const std::uint32_t r = own_row + i * kRowsApart;
+        if (i * kRowsApart >= filled) break;
+        const bool valid = (r < rows) & (column < in_row);
+        const std::uint32_t from = !valid ? 0 : (kGathered ? state.rows[r] : (row + r) * in_row) + column;
+        copy_async(to + i * kRowsApart * kDepth * 2, reinterpret_cast<const uint4*>(work.gemm.x) + from, valid);
+      }
+      barrier_arrive_after_copies(full);
+    }
+    __syncwarp();
+  }
+}
+
+// A warpgroup that multiplies, 0 .. kGroups - 1 of its block.
+template <Epilogue kEpilogue>
+__device__ void multiply_tiles(const ClusterWork& work, const unsigned char* stages, ClusterState& state, std::uint32_t group) {
+  using S = ClusterShape;
+  const std::uint32_t rank = cluster_rank(), warp = threadIdx.x / kWarp % 4, group_row = group * S::kGroupRows;
+  const std::uint32_t steps = (work.gemm.w.cols + kDepth - 1) / kDepth;
+  const bool releases = threadIdx.x % kWarp == 0 && warp < S::kPair;  // a warp for each block
+  const auto arrive = [&](std::uint32_t count) {
+    const RingPlace<S::kStages> ring(count);
+    barrier_wait(&state.full[ring.place], ring.parity);
+    wgmma_fence_shared();
+  };
+  const auto release = [&](std::uint32_t count) {
+    if (releases) barrier_arrive_at(warp, &state.empty[count % S::kStages]);
+  };
+  std::uint32_t count = 0;  // of steps so far
+#pragma unroll 1
+  for (std::uint32_t n = 0;; ++n) {
+    const ClusterItem item = read_item(state, n);
     if (item.expert == ClusterItem::kNone) return;
     const std::uint32_t rows = item.own_rows(rank);
-    if (group_row >= rows) {  // the group only helps with the loads
+    if (group_row >= rows) {
 #pragma unroll 1
       for (std::uint32_t step = 0; step < steps; ++step, ++count) {
         arrive(count);
         release(count);
-        if (publishes && step == 0) publish_item(work, state, n + S::kItemsAhead);
-        loads.start(count + S::kAhead);
       }
       continue;
     }
@@ -258,12 +219,10 @@ __device__ void multiply_tiles(const ClusterWork& work, unsigned char* stages, C
       wgmma_commit();
       wgmma_wait<1>();
       if (step > 0) release(count - 1);
-      if (publishes && step == 0) publish_item(work, state, n + S::kItemsAhead);
-      loads.start(count + S::kAhead);
     }
     wgmma_wait<0>();
     release(count - 1);
-    const std::uint32_t warp_row = warp * 16;
+    const std::uint32_t warp_row = group_row + warp * 16;
     if (warp_row >= rows) continue;
     write_sums<kEpilogue>(work.gemm.out, std::size_t{item.own_row(rank)} + warp_row, static_cast<std::int32_t>(rows - warp_row),
                           item.output, sums);
@@ -277,17 +236,23 @@ __global__ void __launch_bounds__(ClusterShape::kThreads, 1) gemm_cluster_kernel
   unsigned char* const stages = memory + (kClusterAlign - reinterpret_cast<std::uintptr_t>(memory) % kClusterAlign) % kClusterAlign;
   ClusterState& state = *reinterpret_cast<ClusterState*>(stages + S::kStages * S::kStageBytes);
   if (threadIdx.x == 0) {
-    for (Barrier& barrier : state.full) barrier_init(&barrier, S::kWarps + 1);
+    for (Barrier& barrier : state.full) barrier_init(&barrier, S::kLoaders + 1);
     for (Barrier& barrier : state.empty) barrier_init(&barrier, S::kPair * S::kGroups);
     for (Barrier& barrier : state.item_full) {
       barrier_init(&barrier, 1);
       barrier_arrive_expecting(&barrier, sizeof(uint4));
     }
-    for (Barrier& barrier : state.item_empty) barrier_init(&barrier, S::kPair * S::kWarps);
+    for (Barrier& barrier : state.item_empty) barrier_init(&barrier, S::kPair * S::kThreads / kWarp);
     barriers_are_ready();
   }
   cluster_sync();
-  multiply_tiles<kEpilogue>(work, stages, state);
+  if (threadIdx.x < S::kMultipliers) {
+    registers_up<S::kMultiplierRegisters>();
+    multiply_tiles<kEpilogue>(work, stages, state, threadIdx.x / 128);
+  } else {
+    registers_down<S::kLoaderRegisters>();
+    load_tiles<kEpilogue == Epilogue::kSwiGlu>(work, stages, state, threadIdx.x - S::kMultipliers);
+  }
   cluster_sync();  // nobody reaches into the shared memory of a block that is gone
 }
 

@@ -18,7 +18,7 @@ struct TileOutput {
   HalfType type;
 };
 
-__device__ inline float swiglu(float gate, float up) { return gate / (1.0f + __expf(-gate)) * up; }
+__device__ inline float swiglu(float gate, float up) { return __fdividef(gate, 1.0f + __expf(-gate)) * up; }
 
 __device__ inline void write_pair(const TileOutput& out, std::size_t row, std::uint32_t column, float2 values) {
   float* to = static_cast<float*>(out.y) + row * out.width + column;

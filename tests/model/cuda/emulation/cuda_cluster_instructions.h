@@ -2,6 +2,11 @@
 // engine is done at once: data that is read before its barrier says so shows only where the reader comes first.
 #pragma once
 
+template <int kCount>
+void registers_up() {}
+template <int kCount>
+void registers_down() {}
+
 inline std::uint32_t cluster_rank() { return ::emulation::cluster_rank(); }
 inline void cluster_sync(GS_EMULATED_PLACE) { ::emulation::meet_cluster(file, line); }
 
@@ -34,7 +39,11 @@ inline void barrier_arrive_with(Barrier* barrier, std::int32_t bytes, const char
   b.settle();
   ::emulation::made_progress();
 }
-inline void barrier_arrive(Barrier* barrier, GS_EMULATED_PLACE) { barrier_arrive_with(barrier, 0, file, line); }
+inline void barrier_arrive_after_copies(Barrier* barrier, GS_EMULATED_PLACE) {
+  ::emulation::commit_copies();
+  ::emulation::wait_for_copies(0);
+  barrier_arrive_with(barrier, 0, file, line);
+}
 inline void barrier_arrive_expecting(Barrier* barrier, std::uint32_t bytes, GS_EMULATED_PLACE) {
   barrier_arrive_with(barrier, static_cast<std::int32_t>(bytes), file, line);
 }

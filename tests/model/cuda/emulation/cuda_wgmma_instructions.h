@@ -1,12 +1,15 @@
 // The instructions that model/kernels/cuda/wgmma.cuh writes in PTX, as documented there. Included inside of its namespace. Products are
-// made at once: a stage that is overwritten too early shows only on a device.
+// made at once: a stage that is overwritten while they run shows only on a device.
 #pragma once
 
 inline void wgmma_fence_shared() {}
 inline void wgmma_begin() {}
 inline void wgmma_commit() {}
+// All of the group have read what they multiply.
 template <int N>
-void wgmma_wait() {}
+void wgmma_wait(GS_EMULATED_PLACE) {
+  ::emulation::meet_warpgroup(file, line);
+}
 
 // Element (row, column) of a swizzled matrix.
 template <HalfType kType>

@@ -20,7 +20,7 @@ namespace {
 
 constexpr std::size_t kStackBytes = 256 << 10;
 constexpr std::size_t kPage = 4096;
-constexpr unsigned kWarpLanes = 32;
+constexpr unsigned kWarpLanes = 32, kWarpgroup = 128;
 constexpr unsigned char kPoison = 0xFF;  // NaN as f32, bf16 and f16
 constexpr std::size_t kSharedAlign = 1024;
 constexpr std::size_t kCanary = 64;  // bytes behind the shared memory that nobody may change
@@ -45,9 +45,15 @@ struct Thread {
   std::vector<AsyncCopy> copies;
 };
 
+// Of a warpgroup's threads.
+struct Meeting {
+  unsigned present = 0, held = 0;
+};
+
 struct Grid {
   std::vector<Thread> threads;
   std::vector<Exchange> exchanges;  // two a warp
+  std::vector<Meeting> warpgroups;
   std::vector<unsigned char*> stacks;
   Context scheduler;
   Thread* running = nullptr;
@@ -225,6 +231,7 @@ void run_cluster(Grid& grid, unsigned cluster, unsigned number) {
     // Equal addresses in all stacks would fall into the same cache sets.
     prepare_context(thread.context, grid.stacks[i], kStackBytes - i * 5 % 64 * 64, thread_main);
   }
+  grid.warpgroups.assign(thread_count / kWarpgroup + 1, {});
   const unsigned kind = order_kind(number);
   const Order warps = make_order(thread_count / kWarpLanes, kind, number), lanes = make_order(kWarpLanes, kind, number);
   for (bool live = true; live;) {
@@ -279,6 +286,20 @@ int meet_block(bool vote, const char* file, int line) {
   grid.votes[rank] += vote;
   wait_here(State::kBlock, Instruction::kSyncThreads, file, line);
   return grid.last_votes[rank];
+}
+
+void meet_warpgroup(const char* file, int line) {
+  Meeting& meeting = grid_state().warpgroups[grid_state().running_index / kWarpgroup];
+  const std::pair<const Meeting*, unsigned> awaited{&meeting, meeting.held + 1};
+  if (++meeting.present == kWarpgroup) {
+    meeting.present = 0;
+    ++meeting.held;
+  }
+  const auto ready = [](const void* what) {
+    const auto& a = *static_cast<const std::pair<const Meeting*, unsigned>*>(what);
+    return a.first->held >= a.second;
+  };
+  wait_until(ready, &awaited, file, line);
 }
 
 void meet_cluster(const char* file, int line) { wait_here(State::kCluster, Instruction::kSyncCluster, file, line); }

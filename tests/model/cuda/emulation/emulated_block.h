@@ -50,6 +50,8 @@ Exchange& meet_warp(Instruction instruction, unsigned mask, const void* value, s
 // Waits for the block; returns the number of threads that voted.
 int meet_block(bool vote, const char* file, int line);
 unsigned lane_index();
+// Waits for the 128 threads of the warpgroup.
+void meet_warpgroup(const char* file, int line);
 // Waits for all threads of the cluster.
 void meet_cluster(const char* file, int line);
 // Waits until ready(what).
