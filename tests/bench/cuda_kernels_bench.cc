@@ -116,7 +116,7 @@ cuda::DeviceMatrix matrix(const DeviceBuffer& values, std::uint32_t experts, std
   return w;
 }
 
-bool worth_measuring(int variant) { return variant >= 3 && cuda::has_gemm_variant(variant, cuda::WeightFormat::kBF16); }
+bool worth_measuring(int variant) { return variant >= cuda::kWarpgroupVariant && cuda::has_gemm_variant(variant, cuda::WeightFormat::kBF16); }
 
 void experts(std::uint32_t rows, std::size_t rounds) {
   const Routing routing(rows);
@@ -128,7 +128,7 @@ void experts(std::uint32_t rows, std::size_t rounds) {
   const auto gate_up = matrix(up, kExperts, 2 * kFfn, kHidden), w_down = matrix(down, kExperts, kHidden, kFfn);
   std::vector<Form> forms[2];
   std::vector<std::uint16_t> first[2];
-  for (int variant = 3; variant < cuda::kGemmVariants; ++variant) {
+  for (int variant = 0; variant < cuda::kGemmVariants; ++variant) {
     if (!worth_measuring(variant)) continue;
     const std::string name = "form " + std::to_string(variant);
     const std::function<void()> runs[2] = {
@@ -161,7 +161,7 @@ void dense(std::uint32_t rows, std::size_t rounds) {
     std::vector<Form> forms{{"cuBLAS", [&] { blas.linear(w, x.as<half_bits>(), rows, y.as<float>(), false); }}};
     forms[0].run();
     const std::vector<std::uint16_t> first = download(y, std::size_t{rows} * outputs * 4);
-    for (int variant = 3; variant < cuda::kGemmVariants; ++variant) {
+    for (int variant = 0; variant < cuda::kGemmVariants; ++variant) {
       if (!worth_measuring(variant)) continue;
       forms.push_back({"form " + std::to_string(variant),
                        [&, variant] { cuda::gemm_variant(nullptr, variant, w, x.as<half_bits>(), rows, y.as<float>(), false); }});

@@ -23,7 +23,6 @@ std::uint32_t most_row_tiles(const GemmWork& work, std::uint32_t tile_rows) {
   const std::uint32_t unfilled = std::min(work.w.experts, work.rows);
   return unfilled + (work.rows - unfilled) / tile_rows;
 }
-constexpr std::uint32_t kPairRows = ClusterShape::kUnits * ClusterShape::kGroupRows;
 
 template <class Shape, Epilogue kEpilogue>
 void run(Stream stream, GemmWork work) {
@@ -63,7 +62,7 @@ void run_variant(Stream stream, int variant, const DeviceMatrix& w, const half_b
       work.row_tiles = most_row_tiles(work, WarpgroupTile<3>::kRows);
       return launch_gemm_warpgroup<3, kEpilogue>(stream, work);
     default:
-      return launch_gemm_cluster<kEpilogue>(stream, work, most_row_tiles(work, kPairRows), pairs.tickets + ticket);
+      return launch_gemm_cluster<kEpilogue>(stream, work, most_row_tiles(work, ClusterShape::kGroupRows), pairs.tickets + ticket);
   }
 }
 

@@ -1,13 +1,14 @@
 // The product of many rows with bf16 weights on Hopper: blocks that stay, in pairs, and take one tile after another.
 //
-// A pair multiplies up to 2 x 128 rows of x with 256 rows of W. In each block two warpgroups multiply, 64 rows of x each, and a third one
-// loads: x by cp.async, since the rows of experts are gathered, and half of W's rows by the copy engine to both blocks at once. Per step of
-// 64 columns and 4.2 MFLOP a block so reads 32 KiB of the second-level cache instead of 48, at 700 TFLOP/s over 132 multiprocessors 5.5
-// TB/s instead of 8.2. While results are written the next tile's steps are on their way: a tile of 2,048 columns takes 25 us of multiplying
-// at 720 TFLOP/s, filling and emptying a pipeline alone 5 us.
+// A pair multiplies 2 x 128 rows of x with 256 rows of W. In each block two warpgroups multiply, 64 rows of x each, and a third one loads:
+// x by cp.async, since the rows of experts are gathered, and half of W's rows by the copy engine to both blocks at once. Per step of 64
+// columns and 4.2 MFLOP a block so reads 32 KiB of the second-level cache instead of 48, at 700 TFLOP/s over 132 multiprocessors 5.5 TB/s
+// instead of 8.2. While results are written the next tile's steps are on their way: a tile of 2,048 columns takes 25 us of multiplying at
+// 720 TFLOP/s, filling and emptying a pipeline alone 5 us.
 //
-// Tiles differ in rows, so they are drawn from a counter: the first warp that loads in the pair's first block finds the next ones and tells
-// both blocks. The sums of sixteen columns may round otherwise than mma.sync's: not for deterministic mode.
+// What is left of an expert's rows, fewer than 256, would fill a pair badly: there both blocks take the same rows, 128 or 64, and each its
+// own 256 rows of W. Tiles differ, so they are drawn from a counter: a warp of the pair's first block finds the next ones and tells both
+// blocks. The sums of sixteen columns may round otherwise than mma.sync's: not for deterministic mode.
 #pragma once
 
 #include "model/kernels/cuda/cluster.cuh"
@@ -26,14 +27,17 @@ struct ClusterWork {
 struct ClusterShape {
   static constexpr std::uint32_t kPair = 2;    // blocks
   static constexpr std::uint32_t kGroups = 2;  // warpgroups of a block that multiply
-  static constexpr std::uint32_t kLoaders = 128, kMultipliers = 128 * kGroups, kThreads = kMultipliers + kLoaders;
+  static constexpr std::uint32_t kMultipliers = 128 * kGroups, kThreads = kMultipliers + 128;
   static constexpr std::uint32_t kGroupRows = 64, kRows = kGroups * kGroupRows, kUnits = kPair * kGroups;
   static constexpr std::uint32_t kOutputs = 256, kBoxRows = kOutputs / kPair;
   static constexpr std::uint32_t kStages = 4;
   static constexpr std::uint32_t kItems = 4;  // tiles that may be known and not yet seen by all
   static constexpr std::uint32_t kRowBytes = kRows * kDepth * 2, kBoxBytes = kBoxRows * kDepth * 2;
   static constexpr std::uint32_t kStageBytes = kRowBytes + kPair * kBoxBytes;
-  static constexpr int kLoaderRegisters = 40, kMultiplierRegisters = 232;  // of 65,536 in a block
+  static constexpr int kLoaderRegisters = 56, kMultiplierRegisters = 224;  // of 65,536 in a block
+  // The third warpgroup: a warp for each group's rows of x, one for W, one for the tiles to come.
+  static constexpr std::uint32_t kWeightWarp = kGroups, kItemWarp = kGroups + 1;
+  static constexpr std::uint32_t kReaders = kPair * (kMultipliers / kWarp + kGroups + 1);  // warps that must see a tile
 };
 
 // What lies in shared memory behind the stages.
@@ -44,50 +48,63 @@ struct ClusterState {
   Barrier item_empty[ClusterShape::kItems];  // the first block's is used
   uint4 items[ClusterShape::kItems];
   std::uint32_t rows[ClusterShape::kRows];  // where the rows that are loaded begin in x, in 16 bytes
+  alignas(16) unsigned char results[ClusterShape::kMultipliers / kWarp][kResultBytes];  // of a warp, on their way out
 };
 inline constexpr std::uint32_t kClusterAlign = 1024;
 inline constexpr std::uint32_t kClusterSharedBytes =
     ClusterShape::kStages * ClusterShape::kStageBytes + sizeof(ClusterState) + kClusterAlign;
 static_assert(kClusterSharedBytes <= 227 << 10);
 
-// A tile of a pair: rows [row, row + first_rows + second_rows) of the result, the first block's before the second's.
+// A tile of a pair. Shared: rows [row, row + first_rows + second_rows) of the result, the first block's before the second's, and one column
+// tile. Else: the same rows for both blocks (second_rows 0: only the first) and two column tiles.
 struct ClusterItem {
   static constexpr std::uint32_t kNone = 0xFFFFFFFFu;
   std::uint32_t expert, row, first_rows, second_rows, output;
+  bool shared;
 
-  __device__ uint4 packed() const { return make_uint4(expert, row, first_rows | second_rows << 16, output); }
-  __device__ static ClusterItem unpacked(uint4 x) { return {x.x, x.y, x.z & 0xFFFF, x.z >> 16, x.w}; }
-  __device__ std::uint32_t own_row(std::uint32_t rank) const { return row + (rank == 0 ? 0 : first_rows); }
+  __device__ uint4 packed() const { return make_uint4(expert, row, first_rows | second_rows << 12 | (shared ? 1u << 24 : 0u), output); }
+  __device__ static ClusterItem unpacked(uint4 x) { return {x.x, x.y, x.z & 0xFFF, x.z >> 12 & 0xFFF, x.w, (x.z >> 24) != 0}; }
+  __device__ std::uint32_t own_row(std::uint32_t rank) const { return row + (shared && rank == 1 ? first_rows : 0); }
   __device__ std::uint32_t own_rows(std::uint32_t rank) const { return rank == 0 ? first_rows : second_rows; }
+  __device__ std::uint32_t own_output(std::uint32_t rank) const { return output + (shared ? 0 : rank * ClusterShape::kOutputs); }
 };
 
-// Row tiles of so many rows.
+// How rows make tiles, for every two column tiles: 256 rows two shared ones (one for each column tile), of what is left 128 rows and the
+// last 64 one each. Counted in units of 64 rows.
 struct ClusterRowTiles {
   __host__ __device__ static std::uint32_t units(std::uint32_t rows) {
     return (rows + ClusterShape::kGroupRows - 1) / ClusterShape::kGroupRows;
   }
   __host__ __device__ std::uint32_t operator()(std::uint32_t rows) const {
-    return (units(rows) + ClusterShape::kUnits - 1) / ClusterShape::kUnits;
+    const std::uint32_t left = units(rows) % ClusterShape::kUnits;
+    return 2 * (units(rows) / ClusterShape::kUnits) + left / 2 + left % 2;
   }
 };
 
-// Tile `index` in the order of find_place (gemm_tile.cuh); a whole warp asks. The rows of an expert are shared out evenly, in groups of 64.
+// Tile `index` in the order of find_place (gemm_tile.cuh), a band being four pairs of column tiles; a whole warp asks.
 __device__ inline ClusterItem find_item(const GemmWork& work, std::uint32_t index) {
-  constexpr std::uint32_t kBand = 8;
-  const std::uint32_t column_tiles = (work.w.rows + ClusterShape::kOutputs - 1) / ClusterShape::kOutputs;
+  using S = ClusterShape;
+  constexpr std::uint32_t kBand = 4;
+  const std::uint32_t columns = (work.w.rows + 2 * S::kOutputs - 1) / (2 * S::kOutputs);
   const std::uint32_t row_tiles =
       work.offsets == nullptr ? ClusterRowTiles()(work.rows) : count_tiles(work.offsets, work.w.experts, ClusterRowTiles());
-  if (index >= row_tiles * column_tiles) return {ClusterItem::kNone, 0, 0, 0, 0};
+  if (index >= row_tiles * columns) return {ClusterItem::kNone, 0, 0, 0, 0, false};
   const std::uint32_t band = index / (row_tiles * kBand), in_band = index % (row_tiles * kBand);
-  const std::uint32_t width = min(kBand, column_tiles - band * kBand);
+  const std::uint32_t width = min(kBand, columns - band * kBand);
   ExpertTile tile = {0, in_band / width, 0, work.rows};
   if (work.offsets != nullptr) find_expert(work.offsets, work.w.experts, ClusterRowTiles(), in_band / width, tile);
-  const std::uint32_t units = ClusterRowTiles::units(tile.rows), tiles = ClusterRowTiles()(tile.rows);
-  const std::uint32_t begin = units * tile.index / tiles, end = units * (tile.index + 1) / tiles;
-  const std::uint32_t rows = min(end * ClusterShape::kGroupRows, tile.rows) - begin * ClusterShape::kGroupRows;
-  const std::uint32_t first = min((end - begin + 1) / 2 * ClusterShape::kGroupRows, rows);
-  return {tile.expert, tile.row + begin * ClusterShape::kGroupRows, first, rows - first,
-          (band * kBand + in_band % width) * ClusterShape::kOutputs};
+  const std::uint32_t output = (band * kBand + in_band % width) * 2 * S::kOutputs;
+  const std::uint32_t whole = ClusterRowTiles::units(tile.rows) / S::kUnits;
+  if (tile.index < 2 * whole) {
+    const std::uint32_t begin = tile.index / 2 * (S::kPair * S::kRows), rows = min(S::kPair * S::kRows, tile.rows - begin);
+    const std::uint32_t own = output + tile.index % 2 * S::kOutputs;
+    // An odd last column tile: nothing to do.
+    const std::uint32_t first = own < work.w.rows ? S::kRows : 0;
+    return {tile.expert, tile.row + begin, first, first == 0 ? 0 : rows - first, own, true};
+  }
+  const std::uint32_t begin = whole * (S::kPair * S::kRows) + (tile.index - 2 * whole) * S::kRows;
+  const std::uint32_t rows = min(S::kRows, tile.rows - begin);
+  return {tile.expert, tile.row + begin, rows, output + S::kOutputs < work.w.rows ? rows : 0, output, false};
 }
 
 // Place and parity of the n-th use of a ring.
@@ -108,70 +125,110 @@ __device__ inline ClusterItem read_item(ClusterState& state, std::uint32_t n) {
   return ClusterItem::unpacked(packed);
 }
 
-// One warp of the pair finds the n-th tile and tells both blocks.
-__device__ inline void publish_item(const ClusterWork& work, ClusterState& state, std::uint32_t n) {
-  const RingPlace<ClusterShape::kItems> ring(n);
+// A warp of the pair's first block finds the tiles and tells both blocks.
+__device__ inline void publish_items(const ClusterWork& work, ClusterState& state) {
   const bool first_lane = threadIdx.x % kWarp == 0;
-  std::uint32_t index = blockIdx.x / ClusterShape::kPair + n * (gridDim.x / ClusterShape::kPair);
-  if (work.ticket != nullptr) {
-    if (first_lane) index = atomicAdd(work.ticket, 1u);
-    index = __shfl_sync(kAllLanes, index, 0);
+  std::uint32_t index = blockIdx.x / ClusterShape::kPair;
+#pragma unroll 1
+  for (std::uint32_t n = 0;; ++n) {
+    if (work.ticket != nullptr) {
+      if (first_lane) index = atomicAdd(work.ticket, 1u);
+      index = __shfl_sync(kAllLanes, index, 0);
+    }
+    const uint4 packed = find_item(work.gemm, index).packed();
+    if (first_lane) {
+      const RingPlace<ClusterShape::kItems> ring(n);
+      barrier_wait(&state.item_empty[ring.place], ring.parity ^ 1);
+      for (std::uint32_t rank = 0; rank < ClusterShape::kPair; ++rank) {
+        store_at(rank, &state.items[ring.place], packed, &state.item_full[ring.place]);
+      }
+    }
+    if (packed.x == ClusterItem::kNone) return;
+    index += gridDim.x / ClusterShape::kPair;
   }
-  const uint4 packed = find_item(work.gemm, index).packed();
-  if (!first_lane) return;
-  barrier_wait(&state.item_empty[ring.place], ring.parity ^ 1);
-  for (std::uint32_t rank = 0; rank < ClusterShape::kPair; ++rank)
-    store_at(rank, &state.items[ring.place], packed, &state.item_full[ring.place]);
 }
 
-// The loaders of a block, thread 0 .. 127 of them. kGathered: x's rows are those of the pairs.
-template <bool kGathered>
-__device__ void load_tiles(const ClusterWork& work, unsigned char* stages, ClusterState& state, std::uint32_t thread) {
+__device__ inline std::uint32_t steps_of(const ClusterWork& work) { return (work.gemm.w.cols + kDepth - 1) / kDepth; }
+
+// A warp has the copy engine bring W.
+__device__ inline void load_weights(const ClusterWork& work, unsigned char* stages, ClusterState& state) {
   using S = ClusterShape;
-  constexpr std::uint32_t kRowsApart = S::kLoaders / kChunks;
-  static_assert(kRowsApart % 8 == 0 && S::kGroupRows % kRowsApart == 0);
-  const std::uint32_t rank = cluster_rank(), own_row = thread / kChunks, chunk = thread % kChunks;
-  const std::uint32_t in_row = work.gemm.w.cols / 8, steps = (work.gemm.w.cols + kDepth - 1) / kDepth;
-  const bool publishes = rank == 0 && thread < kWarp;
-  if (publishes) publish_item(work, state, 0);
+  const std::uint32_t rank = cluster_rank(), steps = steps_of(work);
   std::uint32_t count = 0;  // of steps so far
 #pragma unroll 1
   for (std::uint32_t n = 0;; ++n) {
-    if (publishes) publish_item(work, state, n + 1);
     const ClusterItem item = read_item(state, n);
     if (item.expert == ClusterItem::kNone) return;
-    const std::uint32_t row = item.own_row(rank), rows = item.own_rows(rank);
-    const std::uint32_t filled = ClusterRowTiles::units(rows) * S::kGroupRows;  // nothing for warpgroups without rows
-    if constexpr (kGathered) {
-      // Only threads of this warp read what it writes.
-      for (std::uint32_t r = own_row; chunk == 0 && r < rows; r += kRowsApart) {
-        state.rows[r] = static_cast<std::uint32_t>(work.gemm.row_of_pair[row + r]) * in_row;
-      }
-      __syncwarp();
-    }
-    const std::uint32_t weight_row = item.expert * work.gemm.w.rows + item.output + rank * S::kBoxRows;
+    const std::uint32_t row = item.expert * work.gemm.w.rows + item.own_output(rank);
 #pragma unroll 1
     for (std::uint32_t step = 0; step < steps; ++step, ++count) {
       const RingPlace<S::kStages> ring(count);
-      unsigned char* const stage = stages + ring.place * S::kStageBytes;
+      unsigned char* const to = stages + ring.place * S::kStageBytes + S::kRowBytes;
       Barrier* const full = &state.full[ring.place];
       barrier_wait(&state.empty[ring.place], ring.parity ^ 1);
-      if (thread == 0) {
-        barrier_arrive_expecting(full, S::kPair * S::kBoxBytes);
-        copy_box(stage + S::kRowBytes + rank * S::kBoxBytes, &work.weights, weight_row, step * kDepth, full, (1u << S::kPair) - 1);
-      }
-      // Zeros beyond the last row and column.
-      const std::uint32_t column = step * kChunks + chunk;
-      unsigned char* const to = stage + place_of(own_row, chunk);
+      if (threadIdx.x % kWarp != 0) continue;
+      barrier_arrive_expecting(full, S::kPair * S::kBoxBytes);
 #pragma unroll
-      for (std::uint32_t i = 0; i < S::kRows / kRowsApart; ++i) {
-        const std::uint32_t r = own_row + i * kRowsApart;
-        if (i * kRowsApart >= filled) break;
-        const bool valid = (r < rows) & (column < in_row);
-        const std::uint32_t from = !valid ? 0 : (kGathered ? state.rows[r] : (row + r) * in_row) + column;
-        copy_async(to + i * kRowsApart * kDepth * 2, reinterpret_cast<const uint4*>(work.gemm.x) + from, valid);
+      for (std::uint32_t box = 0; box < S::kPair; ++box) {
+        if (item.shared && box != rank) continue;
+        const std::uint32_t ranks = item.shared ? (1u << S::kPair) - 1 : 1u << rank;
+        copy_box(to + box * S::kBoxBytes, &work.weights, row + box * S::kBoxRows, step * kDepth, full, ranks);
       }
-      barrier_arrive_after_copies(full);
+    }
+  }
+}
+
+// A warp brings the rows of x of a warpgroup. kGathered: they are those of the pairs, whose places it learns a tile ahead.
+template <bool kGathered>
+__device__ void load_rows(const ClusterWork& work, unsigned char* stages, ClusterState& state, std::uint32_t group) {
+  using S = ClusterShape;
+  constexpr std::uint32_t kRowsApart = kWarp / kChunks, kLaneRows = S::kGroupRows / kWarp;
+  const std::uint32_t rank = cluster_rank(), lane = threadIdx.x % kWarp, own_row = lane / kChunks, chunk = lane % kChunks;
+  const std::uint32_t in_row = work.gemm.w.cols / 8, steps = steps_of(work);
+  std::uint32_t* const places = state.rows + group * S::kGroupRows;
+  std::uint32_t first = 0, rows = 0;    // of the group in this tile
+  std::uint32_t pairs[kLaneRows] = {};  // row_of_pair of rows lane and lane + 32 of the next one
+  ClusterItem next;
+  const auto look_ahead = [&](std::uint32_t n) {
+    next = read_item(state, n);
+    const std::uint32_t all = next.own_rows(rank);
+    first = next.own_row(rank) + group * S::kGroupRows;
+    rows = all > group * S::kGroupRows ? min(all - group * S::kGroupRows, S::kGroupRows) : 0;
+    if constexpr (kGathered) {
+#pragma unroll
+      for (std::uint32_t i = 0; i < kLaneRows; ++i) {
+        if (lane + i * kWarp < rows) pairs[i] = static_cast<std::uint32_t>(work.gemm.row_of_pair[first + lane + i * kWarp]);
+      }
+    }
+  };
+  look_ahead(0);
+  std::uint32_t count = 0;  // of steps so far
+#pragma unroll 1
+  for (std::uint32_t n = 0; next.expert != ClusterItem::kNone; ++n) {
+    const std::uint32_t row = first, valid_rows = rows;
+    if constexpr (kGathered) {
+#pragma unroll
+      for (std::uint32_t i = 0; i < kLaneRows; ++i) places[lane + i * kWarp] = pairs[i] * in_row;
+      __syncwarp();
+    }
+#pragma unroll 1
+    for (std::uint32_t step = 0; step < steps; ++step, ++count) {
+      const RingPlace<S::kStages> ring(count);
+      unsigned char* const to = stages + ring.place * S::kStageBytes + group * S::kGroupRows * kDepth * 2;
+      barrier_wait(&state.empty[ring.place], ring.parity ^ 1);
+      if (valid_rows > 0) {
+        // Zeros beyond the last row and column.
+        const std::uint32_t column = step * kChunks + chunk;
+#pragma unroll
+        for (std::uint32_t i = 0; i < S::kGroupRows / kRowsApart; ++i) {
+          const std::uint32_t r = own_row + i * kRowsApart;
+          const bool valid = (r < valid_rows) & (column < in_row);
+          const std::uint32_t from = !valid ? 0 : (kGathered ? places[r] : (row + r) * in_row) + column;
+          copy_async(to + place_of(r, chunk), reinterpret_cast<const uint4*>(work.gemm.x) + from, valid);
+        }
+      }
+      barrier_arrive_after_copies(&state.full[ring.place]);
+      if (step == 0) look_ahead(n + 1);
     }
     __syncwarp();
   }
@@ -181,8 +238,7 @@ __device__ void load_tiles(const ClusterWork& work, unsigned char* stages, Clust
 template <Epilogue kEpilogue>
 __device__ void multiply_tiles(const ClusterWork& work, const unsigned char* stages, ClusterState& state, std::uint32_t group) {
   using S = ClusterShape;
-  const std::uint32_t rank = cluster_rank(), warp = threadIdx.x / kWarp % 4, group_row = group * S::kGroupRows;
-  const std::uint32_t steps = (work.gemm.w.cols + kDepth - 1) / kDepth;
+  const std::uint32_t rank = cluster_rank(), warp = threadIdx.x / kWarp % 4, group_row = group * S::kGroupRows, steps = steps_of(work);
   const bool releases = threadIdx.x % kWarp == 0 && warp < S::kPair;  // a warp for each block
   const auto arrive = [&](std::uint32_t count) {
     const RingPlace<S::kStages> ring(count);
@@ -224,8 +280,8 @@ __device__ void multiply_tiles(const ClusterWork& work, const unsigned char* sta
     release(count - 1);
     const std::uint32_t warp_row = group_row + warp * 16;
     if (warp_row >= rows) continue;
-    write_sums<kEpilogue>(work.gemm.out, std::size_t{item.own_row(rank)} + warp_row, static_cast<std::int32_t>(rows - warp_row),
-                          item.output, sums);
+    write_sums_by_rows<kEpilogue>(work.gemm.out, std::size_t{item.own_row(rank)} + warp_row, static_cast<std::int32_t>(rows - warp_row),
+                                  item.own_output(rank), sums[0], state.results[threadIdx.x / kWarp]);
   }
 }
 
@@ -236,13 +292,13 @@ __global__ void __launch_bounds__(ClusterShape::kThreads, 1) gemm_cluster_kernel
   unsigned char* const stages = memory + (kClusterAlign - reinterpret_cast<std::uintptr_t>(memory) % kClusterAlign) % kClusterAlign;
   ClusterState& state = *reinterpret_cast<ClusterState*>(stages + S::kStages * S::kStageBytes);
   if (threadIdx.x == 0) {
-    for (Barrier& barrier : state.full) barrier_init(&barrier, S::kLoaders + 1);
+    for (Barrier& barrier : state.full) barrier_init(&barrier, S::kGroups * kWarp + 1);
     for (Barrier& barrier : state.empty) barrier_init(&barrier, S::kPair * S::kGroups);
     for (Barrier& barrier : state.item_full) {
       barrier_init(&barrier, 1);
       barrier_arrive_expecting(&barrier, sizeof(uint4));
     }
-    for (Barrier& barrier : state.item_empty) barrier_init(&barrier, S::kPair * S::kThreads / kWarp);
+    for (Barrier& barrier : state.item_empty) barrier_init(&barrier, S::kReaders);
     barriers_are_ready();
   }
   cluster_sync();
@@ -251,7 +307,11 @@ __global__ void __launch_bounds__(ClusterShape::kThreads, 1) gemm_cluster_kernel
     multiply_tiles<kEpilogue>(work, stages, state, threadIdx.x / 128);
   } else {
     registers_down<S::kLoaderRegisters>();
-    load_tiles<kEpilogue == Epilogue::kSwiGlu>(work, stages, state, threadIdx.x - S::kMultipliers);
+    const std::uint32_t warp = (threadIdx.x - S::kMultipliers) / kWarp;
+    if (warp < S::kGroups) load_rows<kEpilogue == Epilogue::kSwiGlu>(work, stages, state, warp);
+    if (warp == S::kWeightWarp) load_weights(work, stages, state);
+    if (warp == S::kItemWarp && cluster_rank() == 0) publish_items(work, state);
+    __syncwarp();
   }
   cluster_sync();  // nobody reaches into the shared memory of a block that is gone
 }
@@ -263,7 +323,7 @@ void launch_gemm_cluster(Stream stream, const GemmWork& work, std::uint32_t most
   GS_CHECK(work.w.format == WeightFormat::kBF16);
   const ClusterWork full{work, tensor_map(work.w.values, std::uint64_t{work.w.experts} * work.w.rows, work.w.cols, S::kBoxRows), ticket};
   const std::size_t pairs = static_cast<std::size_t>(device_properties().multiProcessorCount) / S::kPair;
-  const std::size_t tiles = most_row_tiles * ceil_div(work.w.rows, S::kOutputs);
+  const std::size_t tiles = most_row_tiles * ceil_div(work.w.rows, 2 * S::kOutputs);
   const auto kernel = gemm_cluster_kernel<kEpilogue>;
   allow_shared_memory(kernel, kClusterSharedBytes);
   launch_clusters(kernel, dim3(static_cast<unsigned>(S::kPair * std::min(pairs, tiles))), dim3(S::kThreads), S::kPair, kClusterSharedBytes,
