@@ -18,13 +18,14 @@ struct TileWork {
   const AttentionTile* tiles;
   const __half* keys;
 
-  // 64 keys or values of a KV head.
-  __device__ const __half* key_block(const AttentionTile& tile, std::uint32_t block, std::uint32_t kv_head, std::uint32_t dim) const {
-    return keys + (static_cast<std::size_t>(tile.key_block + block) * kv.kv_heads + kv_head) * kPageSlots * dim;
+  // K of a KV head, from the tile's first 64 slots on: 64 slots further are key_stride() elements.
+  __device__ const __half* first_keys(const AttentionTile& tile, std::uint32_t kv_head, std::uint32_t dim) const {
+    return keys + (static_cast<std::size_t>(tile.key_block) * kv.kv_heads + kv_head) * kPageSlots * dim;
   }
-  __device__ const bf16* value_block(std::uint32_t page, std::uint32_t kv_head) const {
-    return kv.block(page, arguments.layer, true, kv_head);
-  }
+  __device__ std::uint32_t key_stride(std::uint32_t dim) const { return kv.kv_heads * kPageSlots * dim; }
+  // V of a KV head in page 0: the next page is page_stride() elements further.
+  __device__ const bf16* first_values(std::uint32_t kv_head) const { return kv.block(0, arguments.layer, true, kv_head); }
+  __device__ std::uint32_t page_stride(std::uint32_t dim) const { return kv.layers * 2 * kv.kv_heads * kPageSlots * dim; }
 };
 
 // What a lane knows of its two queries, rows lane / 4 and lane / 4 + 8 of the warp's sixteen.
@@ -73,7 +74,8 @@ __device__ inline void hide(const Queries& queries, std::int32_t first_slot, con
   }
 }
 
-// Scores become weights; `factors` are for what was summed with the weights before. `sum` is of the lane's columns only.
+// Scores become weights; `factors` are for what was summed with the weights before. `sum` is of the lane's columns only. The largest weight
+// is 1, which bf16 has exactly: letting it grow to 2^8 before anything is scaled anew (FlashAttention-4) doubles the largest errors.
 __device__ inline void weigh(float (&scores)[8][4], float (&top)[2], float (&sum)[2], float (&factors)[2]) {
 #pragma unroll
   for (int half = 0; half < 2; ++half) {

@@ -31,8 +31,8 @@ __device__ inline void fetch(const TileWork& work, const AttentionTile& tile, co
                              std::uint32_t kv_head, unsigned char* stage) {
   constexpr std::uint32_t kChunks = kDim / 8;  // of 16 bytes
   const std::uint32_t page = pages[block];
-  const __half* keys = work.key_block(tile, block, kv_head, kDim);
-  const bf16* values = work.value_block(page, kv_head);
+  const __half* keys = work.first_keys(tile, kv_head, kDim) + std::size_t{block} * work.key_stride(kDim);
+  const bf16* values = work.first_values(kv_head) + std::size_t{page} * work.page_stride(kDim);
   const std::uint32_t slots = static_cast<std::uint32_t>(tile.visible) - block * kSlots;
   // The second form is the first for any kChunks; the compiler cannot fold its constants.
   constexpr bool kEven = kThreads % kChunks == 0, kWhole = kSlots * kChunks % kThreads == 0;

@@ -31,7 +31,9 @@ class BlockCopies {
 
   __device__ BlockCopies(const TileWork& work, const AttentionTile& tile, std::uint32_t kv_head, const unsigned char* marks,
                          unsigned char* shared)
-      : work_(work), tile_(tile), kv_head_(kv_head), marks_(marks), shared_(shared) {
+      : work_(work), tile_(tile), marks_(marks), shared_(shared) {
+    keys_ = work.first_keys(tile, kv_head, kDim) + threadIdx.x * 8;
+    values_ = work.first_values(kv_head) + threadIdx.x * 8;
     blocks_ = (static_cast<std::uint32_t>(tile.visible) + kPageSlots - 1) / kPageSlots;
     pages_ = work.step.page_table + static_cast<std::size_t>(tile.sequence) * work.step.table_stride;
     block_ = next(0);
@@ -52,8 +54,8 @@ class BlockCopies {
       static_assert(kRowsApart % 8 == 0);                                                  // its chunks are swizzled alike
       const std::uint32_t row = threadIdx.x / kChunks, chunk = threadIdx.x % kChunks;
       unsigned char* to = shared_ + stage_ * Shape::kStage + chunk / 8 * Shape::kHalf + row * 128 + ((chunk % 8) ^ (row % 8)) * 16;
-      const __half* keys = work_.key_block(tile_, block_, kv_head_, kDim) + threadIdx.x * 8;
-      const bf16* values = work_.value_block(page_, kv_head_) + threadIdx.x * 8;
+      const __half* keys = keys_ + std::size_t{block_} * work_.key_stride(kDim);
+      const bf16* values = values_ + std::size_t{page_} * work_.page_stride(kDim);
       const std::uint32_t slots = static_cast<std::uint32_t>(tile_.visible) - block_ * kPageSlots;
 #pragma unroll
       for (std::uint32_t i = 0; i < kPageSlots / kRowsApart; ++i) {
@@ -82,7 +84,8 @@ class BlockCopies {
  private:
   const TileWork& work_;
   const AttentionTile& tile_;
-  std::uint32_t kv_head_;
+  const __half* keys_;
+  const bf16* values_;
   const unsigned char* marks_;
   unsigned char* shared_;
   const std::uint32_t* pages_;
@@ -163,15 +166,15 @@ __global__ void __launch_bounds__(WarpgroupAttention<kDim>::kThreads, 1) attend_
       meet();
       copies.start();
     }
-    wgmma_wait<0>();
-    wgmma_hold(acc);
-    scale(factors, acc);
-#pragma unroll
-    for (int k = 0; k < 4; ++k) pack_weights(scores[2 * k], scores[2 * k + 1], weights[k]);
     before = stage;
     stage = Shape::after(stage);
     block = copies.next(block + 1);
     ++i;
+    wgmma_wait<0>();
+    wgmma_hold(acc);
+    if (__any_sync(kAllLanes, (factors[0] != 1) | (factors[1] != 1))) scale(factors, acc);
+#pragma unroll
+    for (int k = 0; k < 4; ++k) pack_weights(scores[2 * k], scores[2 * k + 1], weights[k]);
   };
   const auto attend = [&](float(&scores)[8][4], float(&next)[8][4], auto more) {
     multiply_values();

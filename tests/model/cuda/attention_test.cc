@@ -167,10 +167,12 @@ struct TileScene {
     }
   }
 
-  // Every kernel that the device has against the reference.
-  void expect_results(KvScene& scene, const AttentionCase& c) const {
+  // Every kernel that the device has against the reference. Longer queries make weights that leave others far behind, and the largest score
+  // rise far from block to block.
+  void expect_results(KvScene& scene, const AttentionCase& c, float length = 1) const {
     const DeviceScene device(scene, rows);
-    const std::vector<float> q = queries_of(scene, rows.size(), c.heads);
+    std::vector<float> q = queries_of(scene, rows.size(), c.heads);
+    for (float& x : q) x *= length;
     const DeviceArray<float> q_device(q);
     const DeviceArray<std::uint16_t> keys(blocks.size() * c.kv_heads * kPageSlots * c.dim);
     const DeviceArray<KeyBlock> block_list(blocks);
@@ -189,8 +191,8 @@ struct TileScene {
       attention_variant(nullptr, variant, arguments, device.step, tile_list.data(), static_cast<std::uint32_t>(tiles.size()), device.kv,
                         as_f16(keys));
       // The weights are rounded to bf16.
-      expect_rows(scene, c, rows, done, q, out.download(), 3e-3);
-      expect_rows(scene, c, rows, done, q, as_floats(out_half.download(), half_type_of(c)), 5e-3);
+      expect_rows(scene, c, rows, done, q, out.download(), length > 1 ? 2e-2 : 3e-3);
+      expect_rows(scene, c, rows, done, q, as_floats(out_half.download(), half_type_of(c)), length > 1 ? 2e-2 : 5e-3);
       if (testing::Test::HasFatalFailure()) return;
     }
   }
@@ -231,7 +233,7 @@ TEST(AttentionTiles, ShortTilesAndManyBlocks) {
         step.add(scene, sequence, std::max(0, length - rows), first_block[s], c);
       }
       SCOPED_TRACE(testing::Message() << "head_dim " << dim << (grouped ? ", grouped" : ""));
-      step.expect_results(scene, c);
+      step.expect_results(scene, c, grouped ? 6.0f : 1.0f);
       if (HasFatalFailure()) return;
     }
   }
