@@ -2,6 +2,8 @@
 // weights of the scores of 64 slots, its products with V of the slots before and with K of those after run in the background.
 #pragma once
 
+#include <type_traits>
+
 #include "model/kernels/cuda/attention_tile.cuh"
 #include "model/kernels/cuda/device.h"
 #include "model/kernels/cuda/wgmma.cuh"
@@ -13,7 +15,7 @@ namespace gritstone::cuda {
 template <int kDim>
 struct WarpgroupAttention {
   static constexpr int kThreads = 2 * kTileRows;  // two warpgroups of 64 queries
-  static constexpr int kStages = 6;
+  static constexpr int kStages = 6;               // four hold what is in use (meet), the others what is on its way
   static constexpr std::uint32_t kHalf = kPageSlots * 128, kAlign = 1024;
   static constexpr std::uint32_t kValues = kDim / 64 * kHalf;  // of a stage
   static constexpr std::uint32_t kStage = 2 * kValues;
@@ -46,8 +48,8 @@ class BlockCopies {
     return block;
   }
 
-  // Starts the next copies, if any are left. Slots that no query sees may hold anything: their V becomes zero, since 0 * NaN would reach
-  // the sums. The page of the copies after these is asked for now, so that nobody waits for it.
+  // Starts the next block's copies, if one is left. Slots that no query sees may hold anything: their V becomes zero, since 0 * NaN would
+  // reach the sums. The page of the block after it is asked for now, so that nobody waits for it.
   __device__ void start() {
     if (block_ < blocks_) {
       constexpr std::uint32_t kChunks = kDim / 8, kRowsApart = Shape::kThreads / kChunks;  // of 16 bytes; of a thread's copies
@@ -94,6 +96,13 @@ class BlockCopies {
 
 // Block (head, tile): 128 queries of a head, a warpgroup 64. Tiles are taken from the last, which in causal prefill sees most, to the
 // first.
+//
+// For 64 slots and head_dim 128 the products take 1,024 cycles (4,096 operations a cycle and processor), the 8,192 exponentials 512 (16 a
+// cycle) and all instructions about 680 to 800 (340 to 400 a warp, counted in the machine code; the more where sums are scaled; two warps
+// a scheduler): the tensor cores are the limit if the warpgroups take turns. For head_dim 64 the exponentials take as long as the products.
+// ptxas (13.0) leaves the products in the background only if none are under way across the loop's end, and if neither sums nor weights are
+// written between a product's call and a wait for all of them (C7513 to C7515 in its output): hence wgmma_wait<0> before the sums are
+// scaled and the weights packed, and a loop of two blocks.
 template <int kDim>
 __global__ void __launch_bounds__(WarpgroupAttention<kDim>::kThreads, 1) attend_tile_warpgroup(const TileWork work) {
   using Shape = WarpgroupAttention<kDim>;
@@ -132,15 +141,21 @@ __global__ void __launch_bounds__(WarpgroupAttention<kDim>::kThreads, 1) attend_
   std::uint32_t stage = 0, before = 0;          // its stage, and that of the block before
   std::uint32_t met = 2;                        // blocks that are there for both warpgroups
 
-  // Where the warpgroups meet: the block that was copied next is there then, and both are done with the one four before it, whose stage is
-  // filled anew. The first does so before it asks for that block's scores, the second half a block earlier, so that one has products under
-  // way while the other has none.
+  // Where the warpgroups meet, for every block from the third on: it is there then, and both are done with the one four before it, whose
+  // stage is filled anew. The first group meets before it asks for that block's scores, the second when it has the weights of the block two
+  // before, so that one has products under way when the other waits for its own and packs weights.
+  bool refill = false;
   const bool second = threadIdx.x >= Shape::kThreads / 2;
   const auto meet = [&] {
     copy_async_wait<Shape::kStages - 5>();
     wgmma_fence_shared();
     sync_block<Shape::kThreads>();
     ++met;
+    refill = true;
+  };
+  const auto start_copies = [&] {
+    if (refill) copies.start();
+    refill = false;
   };
   const auto multiply_keys = [&](float(&scores)[8][4], std::uint32_t at) {
     wgmma_begin();
@@ -162,10 +177,7 @@ __global__ void __launch_bounds__(WarpgroupAttention<kDim>::kThreads, 1) attend_
     }
     float factors[2];
     weigh(scores, top, sum, factors);
-    if (second && met < count) {
-      meet();
-      copies.start();
-    }
+    if (second && met < count) meet();
     before = stage;
     stage = Shape::after(stage);
     block = copies.next(block + 1);
@@ -178,10 +190,9 @@ __global__ void __launch_bounds__(WarpgroupAttention<kDim>::kThreads, 1) attend_
   };
   const auto attend = [&](float(&scores)[8][4], float(&next)[8][4], auto more) {
     multiply_values();
-    const bool meets = !second && met < count;
-    if (meets) meet();
+    if (!second && met < count) meet();
     if constexpr (more) multiply_keys(next, Shape::after(stage));
-    if (meets) copies.start();
+    start_copies();
     weigh_block(scores);
     if constexpr (more) wgmma_hold(next);
   };
@@ -216,10 +227,11 @@ __global__ void __launch_bounds__(WarpgroupAttention<kDim>::kThreads, 1) attend_
     wgmma_hold(acc);
   }
   // Blocks that only the other warpgroup's queries see: copies for it.
+  start_copies();
 #pragma unroll 1
   while (met < count) {
     meet();
-    copies.start();
+    start_copies();
   }
   write_results<kDim>(work, tile, head, sum, acc);
 }

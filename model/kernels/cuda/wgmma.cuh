@@ -75,8 +75,8 @@ __device__ inline void wgmma_64x256(float (&d)[32][4], const void* a, const void
   }
 }
 
-// Keeps what the compiler does with sums or operands in registers on its side of the calls around: to it, a wait and a sum are unrelated.
-// After a wait and before the sums are read; after they were written and before wgmma_begin().
+// Pins reads and writes of sums and operands in registers between the calls around, which are unrelated to them for the compiler. Call it
+// after a wait and before the sums are read, and after they were written and before wgmma_begin().
 template <int kTiles>
 __device__ inline void wgmma_hold(float (&d)[kTiles][4]) {
 #pragma unroll
@@ -117,7 +117,7 @@ __device__ inline void wgmma_by_rows(float (&d)[8][4], const std::uint32_t (&a)[
 // ("MN-major", imm-trans-b 1). For that and 128-byte swizzle PTX ISA 9.7.15.5.1.2.1 defines, in units of 16 bytes, the leading dimension
 // offset as that from the first 128 / 16 of them (64 columns, one half) to the next, the stride as that from eight k (rows of b here) to
 // the next eight; CUTLASS writes the same layout ((8,8,m),(8,k)):((1,8,LBO),(64,SBO)) (mma_traits_sm90_gmma.hpp). Hence 64 rows of 128
-// bytes and 1024 bytes; sixteen rows are two such groups.
+// bytes and 1024 bytes; sixteen rows are two such groups. With 64 columns there is one half, and the leading offset is not used.
 template <int kTiles>
 __device__ inline void wgmma_by_columns(float (&d)[kTiles][4], const std::uint32_t (&a)[4][4], const void* b) {
   static_assert(kTiles == 8 || kTiles == 16);
@@ -125,15 +125,14 @@ __device__ inline void wgmma_by_columns(float (&d)[kTiles][4], const std::uint32
   const std::uint64_t matrix = (wgmma_matrix(b) & ~kLeading) | kHalf;
 #pragma unroll
   for (int k = 0; k < 4; ++k) {
-    const std::uint64_t matrix_b = matrix + (k * 16 * 128 >> 4);
     if constexpr (kTiles == 8) {
       GS_WGMMA_ASM("wgmma.mma_async.sync.aligned.m64n64k16.f32.bf16.bf16 " GS_SUMS_32 ", {%32, %33, %34, %35}, %36, 1, 1, 1, 1;"
                    : GS_SUMS_16("+f", 0), GS_SUMS_16("+f", 4)
-                   : "r"(a[k][0]), "r"(a[k][1]), "r"(a[k][2]), "r"(a[k][3]), "l"(matrix_b));
+                   : "r"(a[k][0]), "r"(a[k][1]), "r"(a[k][2]), "r"(a[k][3]), "l"(matrix + (k * 16 * 128 >> 4)));
     } else {
       GS_WGMMA_ASM("wgmma.mma_async.sync.aligned.m64n128k16.f32.bf16.bf16 " GS_SUMS_64 ", {%64, %65, %66, %67}, %68, 1, 1, 1, 1;"
                    : GS_SUMS_16("+f", 0), GS_SUMS_16("+f", 4), GS_SUMS_16("+f", 8), GS_SUMS_16("+f", 12)
-                   : "r"(a[k][0]), "r"(a[k][1]), "r"(a[k][2]), "r"(a[k][3]), "l"(matrix_b));
+                   : "r"(a[k][0]), "r"(a[k][1]), "r"(a[k][2]), "r"(a[k][3]), "l"(matrix + (k * 16 * 128 >> 4)));
     }
   }
 }
