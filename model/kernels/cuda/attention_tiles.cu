@@ -1,9 +1,8 @@
 // Attention for many queries of a sequence on the tensor cores: FlashAttention-2 (Dao 2023) over the pages of the KV memory.
-#include <cmath>
-
 #include "base/error.h"
-#include "model/kernels/cuda/attention_lanes.cuh"
-#include "model/kernels/cuda/attention_marks.cuh"
+#include "model/kernels/cuda/attention_tile.cuh"
+#include "model/kernels/cuda/attention_variants.h"
+#include "model/kernels/cuda/attention_warpgroup.cuh"
 #include "model/kernels/cuda/device.h"
 #include "model/kernels/cuda/ops.h"
 #include "model/kernels/cuda/warp.cuh"
@@ -14,14 +13,6 @@ namespace {
 constexpr int kWarps = kTileRows / 16;  // sixteen queries each
 constexpr int kThreads = kWarps * kWarp;
 constexpr std::uint32_t kSlots = kPageSlots;
-
-struct Work {
-  AttentionArguments arguments;
-  StepView step;
-  KvView kv;
-  const AttentionTile* tiles;
-  const __half* keys;
-};
 
 // Shared memory of a block: two stages of K, V and the slots' groups, then a mark for every 64 slots. Rows are padded by 16 bytes so that
 // ldmatrix meets eight different bank groups.
@@ -34,19 +25,14 @@ struct Layout {
   static constexpr std::uint32_t kMarks = 2 * kStage;
 };
 
-// What a lane knows of its two queries, rows lane / 4 and lane / 4 + 8 of the warp's sixteen.
-struct Queries {
-  std::int32_t visible[2], group[2];
-};
-
 // Starts the copies of 64 slots. Slots that no query sees may hold anything: their V becomes zero, since 0 * NaN would reach the sums.
 template <int kDim>
-__device__ inline void fetch(const Work& work, const AttentionTile& tile, const std::uint32_t* pages, std::uint32_t block,
+__device__ inline void fetch(const TileWork& work, const AttentionTile& tile, const std::uint32_t* pages, std::uint32_t block,
                              std::uint32_t kv_head, unsigned char* stage) {
   constexpr std::uint32_t kChunks = kDim / 8;  // of 16 bytes
   const std::uint32_t page = pages[block];
-  const __half* keys = work.keys + (static_cast<std::size_t>(tile.key_block + block) * work.kv.kv_heads + kv_head) * kSlots * kDim;
-  const bf16* values = work.kv.block(page, work.arguments.layer, true, kv_head);
+  const __half* keys = work.first_keys(tile, kv_head, kDim) + std::size_t{block} * work.key_stride(kDim);
+  const bf16* values = work.first_values(kv_head) + std::size_t{page} * work.page_stride(kDim);
   const std::uint32_t slots = static_cast<std::uint32_t>(tile.visible) - block * kSlots;
   // The second form is the first for any kChunks; the compiler cannot fold its constants.
   constexpr bool kEven = kThreads % kChunks == 0, kWhole = kSlots * kChunks % kThreads == 0;
@@ -83,16 +69,15 @@ __device__ inline void multiply_keys(const std::uint32_t (&q)[kDim / 16][4], con
   }
 }
 
-// acc += weights V for 64 slots: the weights' accumulators are, packed, the left operand.
+// acc += weights V for 64 slots.
 template <int kDim>
 __device__ inline void multiply_values(const float (&weights)[8][4], const unsigned char* values, float (&acc)[kDim / 8][4]) {
   const std::uint32_t lane = threadIdx.x % kWarp;
   const unsigned char* row = values + lane % 16 * Layout<kDim>::kRow + lane / 16 * 16;
 #pragma unroll
   for (int k = 0; k < 4; ++k) {
-    const float(&left)[4] = weights[2 * k], (&right)[4] = weights[2 * k + 1];
-    const std::uint32_t a[4] = {pack_bf16(left[0], left[1]), pack_bf16(left[2], left[3]), pack_bf16(right[0], right[1]),
-                                pack_bf16(right[2], right[3])};
+    std::uint32_t a[4];
+    pack_weights(weights[2 * k], weights[2 * k + 1], a);
 #pragma unroll
     for (int n = 0; n < kDim / 16; ++n) {
       std::uint32_t b[4];
@@ -103,59 +88,15 @@ __device__ inline void multiply_values(const float (&weights)[8][4], const unsig
   }
 }
 
-// Sets what the queries do not see to -inf. groups null: only `visible` counts.
-__device__ inline void hide(const Queries& queries, std::int32_t first_slot, const unsigned char* groups, float (&scores)[8][4]) {
-  const std::int32_t column = static_cast<std::int32_t>(threadIdx.x % 4) * 2;
-#pragma unroll
-  for (int n = 0; n < 8; ++n) {
-    int2 pair = make_int2(0, 0);
-    if (groups != nullptr) pair = *reinterpret_cast<const int2*>(groups + (n * 8 + column) * 4);
-#pragma unroll
-    for (int i = 0; i < 4; ++i) {
-      const bool seen =
-          (first_slot + n * 8 + column + i % 2 < queries.visible[i / 2]) & sees(queries.group[i / 2], i % 2 == 0 ? pair.x : pair.y);
-      scores[n][i] = seen ? scores[n][i] : -INFINITY;
-    }
-  }
-}
-
-// Scores become weights; what was summed before is scaled to the new largest score. `sum` is of the lane's columns only.
-template <int kDim>
-__device__ inline void weigh(float (&scores)[8][4], float (&top)[2], float (&sum)[2], float (&acc)[kDim / 8][4]) {
-#pragma unroll
-  for (int half = 0; half < 2; ++half) {
-    const int first = 2 * half, second = first + 1;
-    float next = top[half];
-#pragma unroll
-    for (int n = 0; n < 8; ++n) next = fmaxf(next, fmaxf(scores[n][first], scores[n][second]));
-    next = fmaxf(next, __shfl_xor_sync(kAllLanes, next, 1));
-    next = fmaxf(next, __shfl_xor_sync(kAllLanes, next, 2));
-    const float shift = shift_of(next), own = exp2f(top[half] - shift);
-    top[half] = next;
-    sum[half] *= own;
-#pragma unroll
-    for (int n = 0; n < 8; ++n) {
-      scores[n][first] = exp2f(scores[n][first] - shift);
-      scores[n][second] = exp2f(scores[n][second] - shift);
-      sum[half] += scores[n][first] + scores[n][second];
-    }
-#pragma unroll
-    for (int n = 0; n < kDim / 8; ++n) {
-      acc[n][first] *= own;
-      acc[n][second] *= own;
-    }
-  }
-}
-
 // Block (head, tile): 128 queries of a head, a warp sixteen. Tiles are taken from the last, which in causal prefill sees most, to the
 // first. The limit is shared memory: a warp reads all of K and V for its sixteen rows, 128 bytes a cycle make 470 TFLOP/s at most on an
 // H100.
 template <int kDim>
-__global__ void __launch_bounds__(kThreads, 1) attend_tile(Work work) {
+__global__ void __launch_bounds__(kThreads, 1) attend_tile(TileWork work) {
   GS_DYNAMIC_SHARED(shared);
   const AttentionTile& tile = work.tiles[gridDim.y - 1 - blockIdx.y];
   const std::uint32_t head = blockIdx.x, kv_head = head / (work.arguments.heads / work.kv.kv_heads);
-  const std::uint32_t lane = threadIdx.x % kWarp, warp = threadIdx.x / kWarp;
+  const std::uint32_t warp = threadIdx.x / kWarp;
   const std::uint32_t blocks = (static_cast<std::uint32_t>(tile.visible) + kSlots - 1) / kSlots;
   const std::uint32_t* pages = work.step.page_table + static_cast<std::size_t>(tile.sequence) * work.step.table_stride;
   unsigned char* marks = shared + Layout<kDim>::kMarks;
@@ -171,22 +112,8 @@ __global__ void __launch_bounds__(kThreads, 1) attend_tile(Work work) {
   std::uint32_t block = next_block(0);
   if (block < blocks) fetch<kDim>(work, tile, pages, block, kv_head, shared);
 
-  // Rows past the tile's are zero, see what makes no mask necessary, and are not written.
-  Queries queries;
   std::uint32_t q[kDim / 16][4];
-#pragma unroll
-  for (int half = 0; half < 2; ++half) {
-    const std::int32_t row = static_cast<std::int32_t>(warp * 16 + lane / 4) + 8 * half;
-    const bool used = row < tile.rows;
-    queries.visible[half] = used ? work.step.visible[tile.row + row] : tile.visible;
-    queries.group[half] = used && grouped ? work.step.group[tile.row + row] : -1;
-    const __half* from =
-        work.arguments.q_half + (static_cast<std::size_t>(tile.row + row) * work.arguments.heads + head) * kDim + lane % 4 * 2;
-#pragma unroll
-    for (int i = 0; i < kDim / 8; ++i) {
-      q[i / 2][i % 2 * 2 + half] = used ? *reinterpret_cast<const std::uint32_t*>(from + i * 8) : 0;
-    }
-  }
+  const Queries queries = load_queries<kDim>(work, tile, head, q);
   const int least_visible = warp_least(min(queries.visible[0], queries.visible[1]));
   const int most_visible = warp_most(max(queries.visible[0], queries.visible[1]));
 
@@ -206,34 +133,20 @@ __global__ void __launch_bounds__(kThreads, 1) attend_tile(Work work) {
       if (mixed || first_slot + static_cast<int>(kSlots) > least_visible) {
         hide(queries, first_slot, mixed ? here + Layout<kDim>::kGroups : nullptr, scores);
       }
-      weigh<kDim>(scores, top, sum, acc);
+      float factors[2];
+      weigh(scores, top, sum, factors);
+      scale(factors, acc);
       multiply_values<kDim>(scores, here + Layout<kDim>::kValues, acc);
     }
     block = following;
     stage ^= 1;
   }
 
-#pragma unroll
-  for (int half = 0; half < 2; ++half) {
-    sum[half] += __shfl_xor_sync(kAllLanes, sum[half], 1);
-    sum[half] += __shfl_xor_sync(kAllLanes, sum[half], 2);
-    const float inverse = sum[half] > 0 ? 1 / sum[half] : 0.0f;
-    const std::int32_t row = static_cast<std::int32_t>(warp * 16 + lane / 4) + 8 * half;
-    if (row >= tile.rows) continue;
-    const std::size_t out = (static_cast<std::size_t>(tile.row + row) * work.arguments.heads + head) * kDim + lane % 4 * 2;
-#pragma unroll
-    for (int n = 0; n < kDim / 8; ++n) {
-      const float2 y = make_float2(acc[n][2 * half] * inverse, acc[n][2 * half + 1] * inverse);
-      if (work.arguments.out_f32 != nullptr) *reinterpret_cast<float2*>(work.arguments.out_f32 + out + n * 8) = y;
-      if (work.arguments.out_half != nullptr) {
-        *reinterpret_cast<std::uint32_t*>(work.arguments.out_half + out + n * 8) = pack_half(y.x, y.y, work.arguments.half_type);
-      }
-    }
-  }
+  write_results<kDim>(work, tile, head, sum, acc);
 }
 
 template <int kDim>
-void launch_tiles(Stream stream, const Work& work, std::uint32_t tile_count) {
+void launch_tiles(Stream stream, const TileWork& work, std::uint32_t tile_count) {
   const std::size_t shared = Layout<kDim>::kMarks + (work.arguments.grouped ? work.step.table_stride : 0);
   allow_shared_memory(attend_tile<kDim>, shared);
   launch(attend_tile<kDim>, dim3(work.arguments.heads, tile_count), dim3(kThreads), shared, stream, work);
@@ -241,11 +154,20 @@ void launch_tiles(Stream stream, const Work& work, std::uint32_t tile_count) {
 
 }  // namespace
 
-void attention_tiles(Stream stream, const AttentionArguments& arguments, const StepView& step, const AttentionTile* tiles,
-                     std::uint32_t tile_count, const KvView& kv, const __half* keys) {
+bool has_attention_variant(int variant, std::uint32_t head_dim) {
+  return variant != kWarpgroupAttention || (has_warpgroups() && (head_dim == 64 || head_dim == 128));
+}
+
+void attention_variant(Stream stream, int variant, const AttentionArguments& arguments, const StepView& step, const AttentionTile* tiles,
+                       std::uint32_t tile_count, const KvView& kv, const __half* keys) {
   GS_CHECK(arguments.q_half != nullptr && arguments.heads % kv.kv_heads == 0 && tile_count <= 65535);
   if (tile_count == 0) return;
-  const Work work{arguments, step, kv, tiles, keys};
+  const TileWork work{arguments, step, kv, tiles, keys};
+  if (variant == kWarpgroupAttention) {
+    GS_CHECK(kv.head_dim == 64 || kv.head_dim == 128);
+    if (kv.head_dim == 64) return launch_warpgroup_attention<64>(stream, work, tile_count);
+    return launch_warpgroup_attention<128>(stream, work, tile_count);
+  }
   switch (kv.head_dim) {
     case 16:
       return launch_tiles<16>(stream, work, tile_count);
@@ -266,6 +188,12 @@ void attention_tiles(Stream stream, const AttentionArguments& arguments, const S
     default:
       GS_CHECK(!"attention_tiles: head_dim is no multiple of 16 up to 128");
   }
+}
+
+void attention_tiles(Stream stream, const AttentionArguments& arguments, const StepView& step, const AttentionTile* tiles,
+                     std::uint32_t tile_count, const KvView& kv, const __half* keys) {
+  const int variant = has_attention_variant(kWarpgroupAttention, kv.head_dim) ? kWarpgroupAttention : 0;
+  attention_variant(stream, variant, arguments, step, tiles, tile_count, kv, keys);
 }
 
 }  // namespace gritstone::cuda

@@ -34,7 +34,7 @@ struct ClusterShape {
   static constexpr std::uint32_t kItems = 4;  // tiles that may be known and not yet seen by all
   static constexpr std::uint32_t kRowBytes = kRows * kDepth * 2, kBoxBytes = kBoxRows * kDepth * 2;
   static constexpr std::uint32_t kStageBytes = kRowBytes + kPair * kBoxBytes;
-  static constexpr int kLoaderRegisters = 56, kMultiplierRegisters = 224;  // of 65,536 in a block
+  static constexpr int kLoaderRegisters = 80, kMultiplierRegisters = 208;  // of 65,536 in a block
   // The third warpgroup: a warp for each group's rows of x, one for W, one for the tiles to come.
   static constexpr std::uint32_t kWeightWarp = kGroups, kItemWarp = kGroups + 1;
   static constexpr std::uint32_t kReaders = kPair * (kMultipliers / kWarp + kGroups + 1);  // warps that must see a tile
@@ -182,9 +182,10 @@ __device__ inline void load_weights(const ClusterWork& work, unsigned char* stag
 template <bool kGathered>
 __device__ void load_rows(const ClusterWork& work, unsigned char* stages, ClusterState& state, std::uint32_t group) {
   using S = ClusterShape;
-  constexpr std::uint32_t kRowsApart = kWarp / kChunks, kLaneRows = S::kGroupRows / kWarp;
+  constexpr std::uint32_t kRowsApart = kWarp / kChunks, kCopies = S::kGroupRows / kRowsApart, kLaneRows = S::kGroupRows / kWarp;
   const std::uint32_t rank = cluster_rank(), lane = threadIdx.x % kWarp, own_row = lane / kChunks, chunk = lane % kChunks;
   const std::uint32_t in_row = work.gemm.w.cols / 8, steps = steps_of(work);
+  const uint4* const x = reinterpret_cast<const uint4*>(work.gemm.x);
   std::uint32_t* const places = state.rows + group * S::kGroupRows;
   std::uint32_t first = 0, rows = 0;    // of the group in this tile
   std::uint32_t pairs[kLaneRows] = {};  // row_of_pair of rows lane and lane + 32 of the next one
@@ -205,32 +206,38 @@ __device__ void load_rows(const ClusterWork& work, unsigned char* stages, Cluste
   std::uint32_t count = 0;  // of steps so far
 #pragma unroll 1
   for (std::uint32_t n = 0; next.expert != ClusterItem::kNone; ++n) {
-    const std::uint32_t row = first, valid_rows = rows;
+    const std::uint32_t valid_rows = rows;
+    std::uint32_t from[kCopies];  // in x, in 16 bytes
     if constexpr (kGathered) {
 #pragma unroll
       for (std::uint32_t i = 0; i < kLaneRows; ++i) places[lane + i * kWarp] = pairs[i] * in_row;
       __syncwarp();
+#pragma unroll
+      for (std::uint32_t i = 0; i < kCopies; ++i) from[i] = places[own_row + i * kRowsApart] + chunk;
+      __syncwarp();
+    } else {
+#pragma unroll
+      for (std::uint32_t i = 0; i < kCopies; ++i) from[i] = (first + own_row + i * kRowsApart) * in_row + chunk;
     }
 #pragma unroll 1
     for (std::uint32_t step = 0; step < steps; ++step, ++count) {
       const RingPlace<S::kStages> ring(count);
       unsigned char* const to = stages + ring.place * S::kStageBytes + group * S::kGroupRows * kDepth * 2;
+      // Where the thread's chunks go: rows are four apart, and their places repeat after eight.
+      unsigned char* const places_in_stage[2] = {to + place_of(own_row, chunk), to + place_of(own_row + kRowsApart, chunk)};
+      const uint4* const column = x + step * kChunks;
+      // Zeros beyond the last row and column. What is not read lies within x, or somewhere behind it.
+      const std::uint32_t limit = step * kChunks + chunk < in_row ? valid_rows : 0;
       barrier_wait(&state.empty[ring.place], ring.parity ^ 1);
       if (valid_rows > 0) {
-        // Zeros beyond the last row and column.
-        const std::uint32_t column = step * kChunks + chunk;
 #pragma unroll
-        for (std::uint32_t i = 0; i < S::kGroupRows / kRowsApart; ++i) {
-          const std::uint32_t r = own_row + i * kRowsApart;
-          const bool valid = (r < valid_rows) & (column < in_row);
-          const std::uint32_t from = !valid ? 0 : (kGathered ? places[r] : (row + r) * in_row) + column;
-          copy_async(to + place_of(r, chunk), reinterpret_cast<const uint4*>(work.gemm.x) + from, valid);
+        for (std::uint32_t i = 0; i < kCopies; ++i) {
+          copy_async(places_in_stage[i % 2] + i / 2 * 8 * kDepth * 2, column + from[i], own_row + i * kRowsApart < limit);
         }
       }
       barrier_arrive_after_copies(&state.full[ring.place]);
       if (step == 0) look_ahead(n + 1);
     }
-    __syncwarp();
   }
 }
 

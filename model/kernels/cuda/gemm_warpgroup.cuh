@@ -24,15 +24,6 @@ struct WarpgroupTile {
   };
 };
 
-// Whether the device and the build have these products.
-inline bool has_warpgroups() {
-#ifdef GRITSTONE_WGMMA
-  return device_properties().major == 9 && device_properties().minor == 0;
-#else
-  return false;
-#endif
-}
-
 template <int kGroups, WeightFormat kFormat, Epilogue kEpilogue>
 __global__ void __launch_bounds__(WarpgroupTile<kGroups>::kThreads, 1) gemm_warpgroup_kernel(const GemmWork work) {
   using Tile = WarpgroupTile<kGroups>;

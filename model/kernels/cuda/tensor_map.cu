@@ -1,7 +1,6 @@
-#include "model/kernels/cuda/tensor_map.h"
-
 #include "base/error.h"
 #include "model/kernels/cuda/device.h"
+#include "model/kernels/cuda/tensor_map.h"
 
 namespace gritstone::cuda {
 

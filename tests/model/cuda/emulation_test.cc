@@ -12,6 +12,7 @@
 #include "model/dtype.h"
 #include "model/kernels/cuda/ops.h"
 #include "model/kernels/cuda/warp.cuh"
+#include "model/kernels/cuda/wgmma.cuh"
 #include "tests/model/cuda/device_array.h"
 #include "tests/model/cuda/random_values.h"
 
@@ -68,6 +69,78 @@ TEST(CudaEmulation, MatrixInstructionsGiveAProduct) {
   }
 }
 
+// A lane's fragments of the warp's sixteen rows of x [64, 16 kSteps].
+template <int kSteps>
+__device__ void load_fragments(const half_bits* x, std::uint32_t (&a)[kSteps][4]) {
+  for (unsigned k = 0; k < kSteps; ++k) {
+    for (unsigned i = 0; i < 4; ++i) {
+      const unsigned row = threadIdx.x / 32 * 16 + threadIdx.x % 32 / 4 + i % 2 * 8, column = 16 * k + threadIdx.x % 4 * 2 + i / 2 * 8;
+      std::memcpy(&a[k][i], x + row * 16 * kSteps + column, 4);
+    }
+  }
+}
+
+// Per block: rows [64, 64] = a b' for a and b [64, 128], f16; columns [64, 128] = c d for c [64, 64] and d [64, 128], bf16. early: what
+// the first sum was before the wait.
+__global__ void warpgroup_kernel(const half_bits* a, const half_bits* b, const half_bits* c, const half_bits* d, float* rows,
+                                 float* columns, float* early) {
+  GS_DYNAMIC_SHARED(memory);
+  unsigned char* const shared = memory + (1024 - reinterpret_cast<std::uintptr_t>(memory) % 1024) % 1024;
+  for (unsigned i = threadIdx.x; i < 64 * 16; i += 128) {
+    const unsigned row = i / 16, chunk = i % 16, place = chunk / 8 * 8192 + row * 128 + ((chunk % 8) ^ (row % 8)) * 16;
+    std::memcpy(shared + place, b + i * 8, 16);
+    std::memcpy(shared + 16384 + place, d + i * 8, 16);
+  }
+  __syncthreads();
+  std::uint32_t left[8][4], weights[4][4];
+  load_fragments(a, left);
+  load_fragments(c, weights);
+  float scores[8][4] = {{77}}, sums[16][4] = {};
+  wgmma_begin();
+  wgmma_by_rows(scores, left, shared);
+  wgmma_commit();
+  wgmma_by_columns(sums, weights, shared + 16384);
+  wgmma_commit();
+  if (threadIdx.x == 0) early[blockIdx.x] = scores[0][0];
+  wgmma_wait<0>();
+  for (unsigned j = 0; j < 16; ++j) {
+    for (unsigned i = 0; i < 4; ++i) {
+      const unsigned row = 64 * blockIdx.x + threadIdx.x / 32 * 16 + threadIdx.x % 32 / 4 + i / 2 * 8;
+      const unsigned column = 8 * j + threadIdx.x % 4 * 2 + i % 2;
+      if (j < 8) rows[row * 64 + column] = scores[j][i];
+      columns[row * 128 + column] = sums[j][i];
+    }
+  }
+}
+
+TEST(CudaEmulation, WarpgroupsMultiplyInTheBackground) {
+  const auto bits = [](std::uint32_t seed, std::size_t count, HalfType type) {
+    std::vector<half_bits> halves;
+    for (const float x : random_values(seed, count)) halves.push_back(to_half(x, type));
+    return halves;
+  };
+  const std::vector<half_bits> a = bits(1, 64 * 128, HalfType::kF16), b = bits(2, 64 * 128, HalfType::kF16);
+  const std::vector<half_bits> c = bits(3, 64 * 64, HalfType::kBF16), d = bits(4, 64 * 128, HalfType::kBF16);
+  const DeviceArray<half_bits> device_a(a), device_b(b), device_c(c), device_d(d);
+  const DeviceArray<float> rows(4 * 64 * 64), columns(4 * 64 * 128), early(4);
+  launch(warpgroup_kernel, dim3(4), dim3(128), 33 * 1024, nullptr, device_a.data(), device_b.data(), device_c.data(), device_d.data(),
+         rows.data(), columns.data(), early.data());
+  const std::vector<float> y = rows.download(), z = columns.download(), before = early.download();
+  for (std::size_t i = 0; i < z.size(); ++i) {
+    const std::size_t row = i / 128 % 64, column = i % 128;
+    double sum = 0, dot = 0;
+    for (std::size_t k = 0; k < 128; ++k) {
+      dot += double{f16_to_f32(a[row * 128 + k])} * double{f16_to_f32(b[column % 64 * 128 + k])};
+      if (k < 64) sum += double{bf16_to_f32(c[row * 64 + k])} * double{bf16_to_f32(d[k * 128 + column])};
+    }
+    ASSERT_NEAR(z[i], sum, 1e-4) << i;
+    ASSERT_NEAR(y[i / 128 * 64 + column % 64], dot, 1e-4) << i;
+  }
+  int late = 0;
+  for (const float x : before) late += x == 77;
+  EXPECT_EQ(late, 2);
+}
+
 __global__ void shuffle_kernel(int* out) {
   const int lane = static_cast<int>(threadIdx.x);
   int* mine = out + 10 * lane;
@@ -110,6 +183,7 @@ __global__ void copy_kernel(const int* from, int* seen) {
     copy_async_commit();
     copy_async(memory + 16, from, false);
     copy_async_commit();
+    seen += 4 * blockIdx.x;
     seen[0] = shared[0];
     copy_async_wait<1>();
     seen[1] = shared[0];
@@ -119,10 +193,16 @@ __global__ void copy_kernel(const int* from, int* seen) {
   }
 }
 
-TEST(CudaEmulation, CopiesLandWhenWaitedFor) {
-  const DeviceArray<int> from(std::vector<int>{7, 8, 9, 10}), seen(4);
-  launch(copy_kernel, dim3(1), dim3(32), 32, nullptr, from.data(), seen.data());
-  EXPECT_EQ(seen.download(), (std::vector<int>{-1, 7, -1, 0}));
+TEST(CudaEmulation, CopiesLandAtOnceOrWhenWaitedFor) {
+  const DeviceArray<int> from(std::vector<int>{7, 8, 9, 10}), seen(16);
+  launch(copy_kernel, dim3(4), dim3(32), 32, nullptr, from.data(), seen.data());
+  const std::vector<int> y = seen.download();
+  int late = 0;
+  for (auto block = y.begin(); block != y.end(); block += 4) {
+    late += block[0] == -1;
+    EXPECT_EQ(std::vector<int>(block, block + 4), (block[0] == -1 ? std::vector<int>{-1, 7, -1, 0} : std::vector<int>{7, 7, 0, 0}));
+  }
+  EXPECT_EQ(late, 2);
 }
 
 // Each thread leaves a value for its opposite.

@@ -33,6 +33,13 @@ struct AsyncCopy {
   int group;
 };
 
+struct AsyncProduct {
+  ProductRun run;
+  void* sums;
+  const void *left, *right;
+  int group;
+};
+
 struct Thread {
   Context context;
   uint3 index;
@@ -43,6 +50,8 @@ struct Thread {
   unsigned meetings = 0;
   int group = 0;  // of copies: committed ones
   std::vector<AsyncCopy> copies;
+  int product_group = 0;
+  std::vector<AsyncProduct> products;
 };
 
 // Of a warpgroup's threads.
@@ -66,6 +75,7 @@ struct Grid {
   std::vector<unsigned char*> shared;  // by block of the cluster
   std::vector<int> votes, last_votes;
   bool progress = false;
+  bool copies_at_once = false, products_at_once = false;
   void (*body)(const void*) = nullptr;
   const void* argument = nullptr;
 };
@@ -76,21 +86,10 @@ std::mutex* const grid_mutex = new std::mutex;
 Grid& grid_state() { return *the_grid; }
 
 const char* name_of(Instruction instruction) {
-  static constexpr const char* kNames[] = {"start",
-                                           "__syncthreads",
-                                           "__syncwarp",
-                                           "__shfl_sync",
-                                           "__shfl_up_sync",
-                                           "__shfl_down_sync",
-                                           "__shfl_xor_sync",
-                                           "__ballot_sync",
-                                           "__match_any_sync",
-                                           "__reduce_*_sync",
-                                           "mma_bf16",
-                                           "ldmatrix",
-                                           "ldmatrix_transposed",
-                                           "barrier.cluster",
-                                           "mbarrier.try_wait"};
+  static constexpr const char* kNames[] = {
+      "start",         "__syncthreads",    "__syncwarp",       "__shfl_sync", "__shfl_up_sync", "__shfl_down_sync", "__shfl_xor_sync",
+      "__ballot_sync", "__match_any_sync", "__reduce_*_sync",  "mma_bf16",    "mma_f16",        "ldmatrix",         "ldmatrix_transposed",
+      "wgmma",         "barrier.cluster",  "mbarrier.try_wait"};
   return kNames[static_cast<int>(instruction)];
 }
 
@@ -138,6 +137,7 @@ void thread_main() {
   enter_context(grid.scheduler);
   grid.body(grid.argument);
   Thread& thread = *grid.running;
+  if (!thread.products.empty()) fail("a thread returned while its products are under way", __FILE__, __LINE__);
   for (const AsyncCopy& copy : thread.copies) perform(copy);
   thread.copies.clear();
   thread.state = State::kDone;
@@ -227,11 +227,13 @@ void run_cluster(Grid& grid, unsigned cluster, unsigned number) {
     thread.state = State::kReady;
     thread.instruction = Instruction::kNone;
     thread.meetings = 0;
-    thread.group = 0;
+    thread.group = thread.product_group = 0;
     // Equal addresses in all stacks would fall into the same cache sets.
     prepare_context(thread.context, grid.stacks[i], kStackBytes - i * 5 % 64 * 64, thread_main);
   }
   grid.warpgroups.assign(thread_count / kWarpgroup + 1, {});
+  grid.products_at_once = number % 2 == 0;
+  grid.copies_at_once = number / 2 % 2 == 0;
   const unsigned kind = order_kind(number);
   const Order warps = make_order(thread_count / kWarpLanes, kind, number), lanes = make_order(kWarpLanes, kind, number);
   for (bool live = true; live;) {
@@ -327,6 +329,7 @@ unsigned char* dynamic_shared() { return grid_state().shared[cluster_rank()]; }
 
 void queue_copy(void* to, const void* source) {
   Thread& thread = *grid_state().running;
+  if (grid_state().copies_at_once) return perform({to, source, thread.group});
   thread.copies.push_back({to, source, thread.group});
 }
 
@@ -343,6 +346,25 @@ void wait_for_copies(int groups_left) {
     }
   }
   thread.copies.resize(kept);
+}
+
+void queue_product(ProductRun run, void* sums, const void* left, const void* right) {
+  Grid& grid = grid_state();
+  if (grid.products_at_once) return run(sums, left, right);
+  grid.running->products.push_back({run, sums, left, right, grid.running->product_group});
+}
+
+void commit_products() { ++grid_state().running->product_group; }
+
+void wait_for_products(int groups_left) {
+  // Other threads run in between: the reference stays, the running thread changes.
+  Thread& thread = *grid_state().running;
+  std::size_t done = 0;
+  for (; done < thread.products.size() && thread.products[done].group + groups_left < thread.product_group; ++done) {
+    const AsyncProduct product = thread.products[done];
+    product.run(product.sums, product.left, product.right);
+  }
+  thread.products.erase(thread.products.begin(), thread.products.begin() + static_cast<std::ptrdiff_t>(done));
 }
 
 void fail(const char* message, const char* file, int line) {

@@ -28,6 +28,7 @@ enum class Instruction {
   kMmaF16,
   kLoadMatrix,
   kLoadMatrixTransposed,
+  kWarpgroup,
   kSyncCluster,
   kBarrierWait,
 };
@@ -36,7 +37,7 @@ enum class Instruction {
 struct Exchange {
   alignas(16) unsigned char lanes[32][32];
   // What a lane that is first to go on computes for all: the others may already change what it was computed from.
-  alignas(16) unsigned char result[1024];
+  alignas(16) unsigned char result[8192];
   bool combined = false;
 
   template <class T>
@@ -63,15 +64,27 @@ void made_progress();
 using TileProduct = float[16][8];
 const TileProduct& multiply_tiles(Exchange& met, bool f16);
 
+// Sixteen rows of a product: the left operand's fragments, a[4] of wgmma's m64nNk16, are what the lanes left; row k of the right one, of
+// `width` columns, are `width` values from right + 128 k on.
+using WarpProduct = float[16][128];
+const WarpProduct& multiply_warp(Exchange& met, bool f16, const float* right, unsigned width);
+
 unsigned char* dynamic_shared();
 unsigned cluster_rank();
 // The same place in the dynamic shared memory of a block of the cluster.
 void* shared_of(unsigned rank, const void* own);
 
-// Copies of 16 bytes that are made only when the thread waits for them. source null: zeros.
+// Copies of 16 bytes that are made when the thread waits for them, or in other blocks at once. source null: zeros.
 void queue_copy(void* to, const void* source);
 void commit_copies();
 void wait_for_copies(int groups_left);
+
+// Products in the background. run(sums, left, right) is called when the thread waits for it, or at once: it differs from block to block, so
+// that sums that are read too early, and operands that come too late or are overwritten too early, show up as wrong results.
+using ProductRun = void (*)(void* sums, const void* left, const void* right);
+void queue_product(ProductRun run, void* sums, const void* left, const void* right);
+void commit_products();
+void wait_for_products(int groups_left);
 
 // Reports a mistake of the running thread and aborts.
 [[noreturn]] void fail(const char* message, const char* file, int line);
