@@ -33,6 +33,10 @@ class CudaTransformer {
   std::span<const float> forward(const StepRows& step, StepObserver& observer);
 
  private:
+  // Rows of logits in device memory at once: 50 MB for a vocabulary of 50,000.
+  static constexpr std::size_t kLogitRows = 256;
+  static std::uint32_t u32(std::size_t n) noexcept { return static_cast<std::uint32_t>(n); }
+
   // Activations of a step, carved out of one allocation.
   struct Activations {
     float *x = nullptr, *qkv = nullptr, *q = nullptr, *probe = nullptr, *normed_f32 = nullptr, *router = nullptr, *weights = nullptr;
@@ -47,25 +51,29 @@ class CudaTransformer {
   };
 
   Activations carve(const Sizes& sizes, bool vec, std::uint8_t* memory, std::size_t& bytes) const;
-  std::span<const float> vec_pass(const StepRows& step, StepObserver& observer);
-  void vec_forward(const StepRows& step, StepObserver* observer);
-  void queue_vec_logits(const std::int32_t* rows, std::size_t count);  // null: the first `count`
-  std::span<const float> matrix_forward(const StepRows& step, StepObserver& observer);
-  bool looks_inside(const StepObserver& observer) const;
-  bool replay(const StepRows& step);
-  void capture(std::size_t rows, bool grouped, const StepRows& step);
-  void vec_layer(std::size_t layer, std::size_t projected, std::size_t rows, StepObserver* observer);
-  void matrix_layer(const StepRows& step, std::size_t layer, StepObserver& observer, const Activations& a);
-  void dense(const cuda::DeviceMatrix& w, const cuda::half_bits* x, std::size_t rows, float* y, bool add);
   void qkv_store(std::size_t layer, std::size_t projected, StepObserver* observer, const CudaStep& s, const Activations& a, float* q,
                  __half* q_half);
   cuda::AttentionArguments attention_arguments(std::size_t layer, const Activations& a, bool grouped) const;
   void observe_hidden(std::size_t layers, std::size_t rows, StepObserver* observer, const Activations& a);
-  void feed_forward(const StepRows& step, std::size_t layer, StepObserver& observer, const Activations& a);
-  std::span<const float> matrix_logits(const StepRows& step, const Activations& a);
   std::uint32_t splits(std::size_t rows) const noexcept;
   const float* to_host(const float* device, std::size_t count);
   void wait(const char* what) const;
+
+  // cuda_transformer_vec.cc
+  std::span<const float> vec_pass(const StepRows& step, StepObserver& observer);
+  void vec_forward(const StepRows& step, StepObserver* observer);
+  void vec_layer(std::size_t layer, std::size_t projected, std::size_t rows, StepObserver* observer);
+  void queue_vec_logits(const std::int32_t* rows, std::size_t count);  // null: the first `count`
+  bool looks_inside(const StepObserver& observer) const;
+  bool replay(const StepRows& step);
+  void capture(std::size_t rows, bool grouped, const StepRows& step);
+
+  // cuda_transformer_matrix.cc
+  std::span<const float> matrix_forward(const StepRows& step, StepObserver& observer);
+  void matrix_layer(const StepRows& step, std::size_t layer, StepObserver& observer, const Activations& a);
+  void feed_forward(const StepRows& step, std::size_t layer, StepObserver& observer, const Activations& a);
+  void dense(const cuda::DeviceMatrix& w, const cuda::half_bits* x, std::size_t rows, float* y, bool add);
+  std::span<const float> matrix_logits(const StepRows& step, const Activations& a);
 
   const ModelConfig& config_;
   const CudaWeights& weights_;

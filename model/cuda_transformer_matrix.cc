@@ -1,0 +1,119 @@
+// Larger steps, on the tensor cores.
+#include <algorithm>
+
+#include "model/cuda_transformer.h"
+
+namespace gritstone {
+
+void CudaTransformer::dense(const cuda::DeviceMatrix& w, const cuda::half_bits* x, std::size_t rows, float* y, bool add) {
+  if (w.format == cuda::WeightFormat::kBF16 && !deterministic_) return blas_.linear(w, x, u32(rows), y, add);
+  cuda::gemm(stream_, w, x, u32(rows), y, add, deterministic_);
+}
+
+std::span<const float> CudaTransformer::matrix_forward(const StepRows& step, StepObserver& observer) {
+  matrix_step_.fill(step);
+  const Sizes sizes{step.size(), matrix_step_.vec_rows(step.size()), matrix_step_.key_blocks(step.size()), step.logit_rows.size()};
+  std::size_t bytes = 0;
+  carve(sizes, false, nullptr, bytes);
+  if (matrix_memory_.bytes() < bytes) {
+    matrix_memory_ = cuda::DeviceBuffer();  // first, so that both never exist at once
+    matrix_memory_ = cuda::DeviceBuffer(bytes);
+  }
+  const Activations a = carve(sizes, false, matrix_memory_.as<std::uint8_t>(), bytes);
+  matrix_step_.upload(stream_);
+  const bool loading = spans_.pending();
+  if (loading) spans_.begin();
+  cuda::embed_rows(stream_, weights_.embedding(), matrix_step_.view().token, u32(step.size()), a.x);
+  observe_hidden(0, step.size(), &observer, a);
+  for (std::size_t layer = 0; layer < config_.layers; ++layer) {
+    if (loading) spans_.advance(layer, stream_);
+    if (step.projected(layer) > 0) matrix_layer(step, layer, observer, a);
+  }
+  if (loading) spans_.end();
+  const std::span<const float> logits = matrix_logits(step, a);
+  wait("a step");
+  return logits;
+}
+
+void CudaTransformer::matrix_layer(const StepRows& step, std::size_t layer, StepObserver& observer, const Activations& a) {
+  const CudaLayer& w = weights_.layers()[layer];
+  const CudaStep& s = matrix_step_;
+  const std::size_t projected = step.projected(layer), rows = step.active(layer);
+  // Experts: the layer before left its rows normed.
+  if (layer == 0 || config_.experts == 0) {
+    cuda::rms_norm(stream_, a.x, nullptr, u32(projected), u32(config_.hidden), w.attention_norm, config_.rms_norm_eps, a.normed,
+                   half_type(w.qkv.format), nullptr);
+  }
+  dense(w.qkv, a.normed, projected, a.qkv, false);
+  const std::size_t vec_rows = s.vec_rows(rows), tiles = s.tiles(rows);
+  qkv_store(layer, projected, &observer, s, a, vec_rows > 0 ? a.q : nullptr, tiles > 0 ? a.q_half : nullptr);
+  if (rows == 0) return;
+  cuda::AttentionArguments arguments = attention_arguments(layer, a, s.grouped());
+  arguments.out_half = a.attended;
+  arguments.half_type = half_type(w.attention_output.format);
+  if (vec_rows > 0) {
+    cuda::attention_vec(stream_, arguments, s.view(), s.vec_list(), u32(vec_rows), splits(vec_rows), kv_, a.attention_workspace);
+  }
+  if (tiles > 0) {
+    cuda::rotate_keys(stream_, s.key_list(), u32(s.key_blocks(rows)), s.view(), kv_, u32(layer), rope_, a.keys);
+    cuda::attention_tiles(stream_, arguments, s.view(), s.tile_list(), u32(tiles), kv_, a.keys);
+  }
+  dense(w.attention_output, a.attended, rows, a.x, true);
+  feed_forward(step, layer, observer, a);
+  observe_hidden(layer + 1, rows, &observer, a);
+}
+
+// With experts, also norms the next layer's rows into a.normed, which nothing reads any more.
+void CudaTransformer::feed_forward(const StepRows& step, std::size_t layer, StepObserver& observer, const Activations& a) {
+  const CudaLayer& w = weights_.layers()[layer];
+  const std::size_t rows = step.active(layer);
+  const bool experts = config_.experts > 0;
+  const std::uint32_t used = experts ? u32(config_.experts_used) : 1;
+  const cuda::HalfType normed_type = half_type(w.gate_up.format);
+  if (experts && !deterministic_ && cuda::norm_route_takes(w.router)) {
+    const cuda::Routing routing{observer.wants_router(layer) ? a.router : nullptr, a.chosen, a.weights, used, config_.norm_topk_prob};
+    cuda::norm_route(stream_, a.x, u32(rows), w.ffn_norm, config_.rms_norm_eps, w.router, routing, a.normed, normed_type);
+  } else {
+    cuda::rms_norm(stream_, a.x, nullptr, u32(rows), u32(config_.hidden), w.ffn_norm, config_.rms_norm_eps, a.normed, normed_type,
+                   experts ? a.normed_f32 : nullptr);
+    if (experts && deterministic_) {
+      cuda::linear_f32(stream_, w.router, a.normed_f32, u32(rows), a.router);
+    } else if (experts) {
+      blas_.linear(w.router, a.normed_f32, u32(rows), a.router);
+    }
+    if (experts) cuda::route(stream_, a.router, u32(rows), u32(config_.experts), used, config_.norm_topk_prob, a.chosen, a.weights);
+  }
+  if (observer.wants_router(layer) && experts) observer.on_router(layer, to_host(a.router, rows * config_.experts), rows);
+  // Dense: expert 0 for every row.
+  if (!experts) cuda::check(cudaMemsetAsync(a.chosen, 0, rows * sizeof(std::int32_t), stream_), "routing");
+  cuda::ExpertPairs pairs = a.pairs;
+  pairs.pairs = u32(rows) * used;
+  cuda::sort_pairs(stream_, a.chosen, u32(rows), used, w.gate_up.experts, a.sort_scratch, pairs);
+  cuda::experts_gate_up_gemm(stream_, w.gate_up, a.normed, pairs, a.h, half_type(w.down.format), deterministic_);
+  if (!experts) return dense(w.down, a.h, rows, a.x, true);
+  cuda::experts_down_gemm(stream_, w.down, a.h, pairs, a.y, deterministic_);
+  cuda::NextNorm next;
+  if (layer + 1 < config_.layers) {
+    const CudaLayer& after = weights_.layers()[layer + 1];
+    next = {after.attention_norm, config_.rms_norm_eps, u32(step.projected(layer + 1)), a.normed, half_type(after.qkv.format)};
+  }
+  cuda::combine_experts(stream_, a.y, half_type(w.down.format), pairs.pair_of_choice, a.weights, u32(rows), used, u32(config_.hidden), a.x,
+                        next);
+}
+
+std::span<const float> CudaTransformer::matrix_logits(const StepRows& step, const Activations& a) {
+  const std::size_t vocab = config_.vocab, total = step.logit_rows.size();
+  many_logits_.clear();
+  for (std::size_t first = 0; first < total; first += kLogitRows) {
+    const std::size_t rows = std::min(kLogitRows, total - first);
+    cuda::rms_norm(stream_, a.x, matrix_step_.logit_rows() + first, u32(rows), u32(config_.hidden), weights_.output_norm(),
+                   config_.rms_norm_eps, a.normed, half_type(weights_.output().format), nullptr);
+    dense(weights_.output(), a.normed, rows, a.logits, false);
+    const float* const chunk = to_host(a.logits, rows * vocab);
+    if (total <= kLogitRows) return {chunk, rows * vocab};
+    many_logits_.insert(many_logits_.end(), chunk, chunk + rows * vocab);
+  }
+  return many_logits_;
+}
+
+}  // namespace gritstone

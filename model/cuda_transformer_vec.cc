@@ -1,0 +1,117 @@
+// Steps of at most kVecRows rows, and the CUDA graphs of decoding.
+#include <algorithm>
+
+#include "model/cuda_transformer.h"
+
+namespace gritstone {
+
+std::span<const float> CudaTransformer::vec_pass(const StepRows& step, StepObserver& observer) {
+  const std::span<const float> logits(vec_logits_.as<float>(), step.logit_rows.size() * config_.vocab);
+  if (!looks_inside(observer) && replay(step)) return logits;
+  vec_step_.fill(step);
+  vec_step_.upload(stream_);
+  vec_forward(step, &observer);
+  if (!step.logit_rows.empty()) queue_vec_logits(vec_step_.logit_rows(), step.logit_rows.size());
+  wait("a step");
+  return logits;
+}
+
+void CudaTransformer::queue_vec_logits(const std::int32_t* rows, std::size_t count) {
+  cuda::vec_linear(stream_, weights_.output(), vec_.x, rows, weights_.output_norm(), config_.rms_norm_eps, u32(count), vec_.logits, false);
+  cuda::check(cudaMemcpyAsync(vec_logits_.as<float>(), vec_.logits, count * config_.vocab * sizeof(float), cudaMemcpyDeviceToHost, stream_),
+              "download of logits");
+}
+
+void CudaTransformer::vec_forward(const StepRows& step, StepObserver* observer) {
+  const bool loading = spans_.pending();
+  if (loading) spans_.begin();
+  cuda::embed_rows(stream_, weights_.embedding(), vec_step_.view().token, u32(step.size()), vec_.x);
+  observe_hidden(0, step.size(), observer, vec_);
+  for (std::size_t layer = 0; layer < config_.layers; ++layer) {
+    if (loading) spans_.advance(layer, stream_);
+    if (step.projected(layer) > 0) vec_layer(layer, step.projected(layer), step.active(layer), observer);
+  }
+  if (loading) spans_.end();
+}
+
+bool CudaTransformer::looks_inside(const StepObserver& observer) const {
+  for (std::size_t layer = 0; layer <= config_.layers; ++layer) {
+    if (observer.wants_hidden(layer) || observer.wants_normed(layer) || observer.wants_router(layer) || observer.wants_kv(layer))
+      return true;
+  }
+  return false;
+}
+
+// A step of decoding: every row ends in logits and nobody looks inside. False if this is no such step.
+bool CudaTransformer::replay(const StepRows& step) {
+  const std::size_t rows = step.size();
+  const bool whole = std::all_of(step.sequences.begin(), step.sequences.end(),
+                                 [&](const StepSequence& s) { return s.depth == config_.layers && s.rows == 1 && !s.probe; });
+  if (!capture_works_ || !whole || spans_.pending() || step.logit_rows.size() != rows) return false;
+  vec_step_.fill(step);
+  const bool grouped = vec_step_.grouped();
+  cudaGraphExec_t& graph = graphs_[rows][grouped ? 1 : 0];
+  if (graph == nullptr) capture(rows, grouped, step);
+  if (graph == nullptr) return false;
+  cuda::check(cudaGraphLaunch(graph, stream_), "launch of a decode step");
+  wait("a decode step");
+  return true;
+}
+
+void CudaTransformer::capture(std::size_t rows, bool grouped, const StepRows& step) {
+  // Kernels are loaded by their first launch, which a capture does not allow.
+  vec_step_.upload(stream_);
+  vec_forward(step, nullptr);
+  queue_vec_logits(nullptr, rows);
+  wait("a decode step");
+  if (cudaStreamBeginCapture(stream_, cudaStreamCaptureModeThreadLocal) != cudaSuccess) {
+    cudaGetLastError();
+    capture_works_ = false;
+    return;
+  }
+  cudaGraph_t graph = nullptr;
+  try {
+    vec_step_.upload(stream_);
+    vec_forward(step, nullptr);
+    queue_vec_logits(nullptr, rows);
+  } catch (...) {
+    cudaStreamEndCapture(stream_, &graph);
+    if (graph != nullptr) cudaGraphDestroy(graph);
+    throw;
+  }
+  cuda::check(cudaStreamEndCapture(stream_, &graph), "capture of a decode step");
+  const cudaError_t status = cudaGraphInstantiate(&graphs_[rows][grouped ? 1 : 0], graph, 0);
+  cudaGraphDestroy(graph);
+  cuda::check(status, "capture of a decode step");
+}
+
+void CudaTransformer::vec_layer(std::size_t layer, std::size_t projected, std::size_t rows, StepObserver* observer) {
+  const CudaStep& s = vec_step_;
+  const Activations& a = vec_;
+  const CudaLayer& w = weights_.layers()[layer];
+  const float eps = config_.rms_norm_eps;
+  cuda::vec_linear(stream_, w.qkv, a.x, nullptr, w.attention_norm, eps, u32(projected), a.qkv, false);
+  qkv_store(layer, projected, observer, s, a, a.q, nullptr);
+  if (rows == 0) return;
+  cuda::AttentionArguments arguments = attention_arguments(layer, a, s.grouped());
+  arguments.out_f32 = a.attended_f32;
+  cuda::attention_vec(stream_, arguments, s.view(), s.vec_list(), u32(rows), splits(rows), kv_, a.attention_workspace);
+  cuda::vec_linear(stream_, w.attention_output, a.attended_f32, nullptr, nullptr, 0.0f, u32(rows), a.x, true);
+
+  cuda::VecRouting routing;
+  routing.chosen = a.chosen;
+  routing.weights = a.weights;
+  if (config_.experts > 0) {
+    cuda::vec_linear(stream_, w.router, a.x, nullptr, w.ffn_norm, eps, u32(rows), a.router, false);
+    routing.logits = a.router;
+    routing.used = u32(config_.experts_used);
+    routing.normalise = config_.norm_topk_prob;
+    if (observer != nullptr && observer->wants_router(layer)) routing.probabilities = a.normed_f32;
+  }
+  cuda::vec_experts_gate_up(stream_, w.gate_up, a.x, w.ffn_norm, eps, u32(rows), routing, a.h_f32);
+  if (routing.probabilities != nullptr) observer->on_router(layer, to_host(routing.probabilities, rows * config_.experts), rows);
+  cuda::vec_experts_down(stream_, w.down, a.h_f32, a.chosen, a.weights, routing.used, u32(rows), a.x);
+  observe_hidden(layer + 1, rows, observer, a);
+}
+
+}  // namespace gritstone
