@@ -140,11 +140,9 @@ void CudaTransformer::observe_hidden(std::size_t layers, std::size_t rows, StepO
 }
 
 void CudaTransformer::qkv_store(std::size_t layer, std::size_t projected, StepObserver* observer, const CudaStep& s, const Activations& a,
-                                float* q, __half* q_half) {
+                                cuda::QkvArguments arguments) {
   const CudaLayer& w = weights_.layers()[layer];
   const bool probe = observer != nullptr && observer->wants_kv(layer);
-  cuda::QkvArguments arguments;
-  arguments.qkv = a.qkv;
   arguments.q_norm = w.q_norm;
   arguments.k_norm = w.k_norm;
   arguments.eps = config_.rms_norm_eps;
@@ -152,8 +150,6 @@ void CudaTransformer::qkv_store(std::size_t layer, std::size_t projected, StepOb
   arguments.interleaved = config_.rope_style == RopeStyle::kInterleaved;
   arguments.heads = u32(config_.heads);
   arguments.rope = rope_;
-  arguments.q = q;
-  arguments.q_half = q_half;
   arguments.probe = probe ? a.probe : nullptr;
   cuda::qkv_norm_rope_store(stream_, arguments, s.view(), u32(projected), kv_, u32(layer));
   if (!probe) return;

@@ -51,8 +51,9 @@ class CudaTransformer {
   };
 
   Activations carve(const Sizes& sizes, bool vec, std::uint8_t* memory, std::size_t& bytes) const;
-  void qkv_store(std::size_t layer, std::size_t projected, StepObserver* observer, const CudaStep& s, const Activations& a, float* q,
-                 __half* q_half);
+  // `arguments` says where qkv is and where q goes.
+  void qkv_store(std::size_t layer, std::size_t projected, StepObserver* observer, const CudaStep& s, const Activations& a,
+                 cuda::QkvArguments arguments);
   cuda::AttentionArguments attention_arguments(std::size_t layer, const Activations& a, bool grouped) const;
   void observe_hidden(std::size_t layers, std::size_t rows, StepObserver* observer, const Activations& a);
   std::uint32_t splits(std::size_t rows) const noexcept;

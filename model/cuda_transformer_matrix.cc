@@ -44,9 +44,20 @@ void CudaTransformer::matrix_layer(const StepRows& step, std::size_t layer, Step
     cuda::rms_norm(stream_, a.x, nullptr, u32(projected), u32(config_.hidden), w.attention_norm, config_.rms_norm_eps, a.normed,
                    half_type(w.qkv.format), nullptr);
   }
-  dense(w.qkv, a.normed, projected, a.qkv, false);
   const std::size_t vec_rows = s.vec_rows(rows), tiles = s.tiles(rows);
-  qkv_store(layer, projected, &observer, s, a, vec_rows > 0 ? a.q : nullptr, tiles > 0 ? a.q_half : nullptr);
+  cuda::QkvArguments qkv;
+  if (!deterministic_ && cuda::gemm_half_takes(w.qkv, u32(projected))) {
+    // f16: K and V are rounded to bf16 for their pages, and q to f16, in any case.
+    qkv.qkv_half = reinterpret_cast<cuda::half_bits*>(a.qkv);
+    qkv.qkv_type = cuda::HalfType::kF16;
+    cuda::gemm_half(stream_, w.qkv, a.normed, u32(projected), reinterpret_cast<cuda::half_bits*>(a.qkv), qkv.qkv_type);
+  } else {
+    qkv.qkv = a.qkv;
+    dense(w.qkv, a.normed, projected, a.qkv, false);
+  }
+  qkv.q = vec_rows > 0 ? a.q : nullptr;
+  qkv.q_half = tiles > 0 ? a.q_half : nullptr;
+  qkv_store(layer, projected, &observer, s, a, qkv);
   if (rows == 0) return;
   cuda::AttentionArguments arguments = attention_arguments(layer, a, s.grouped());
   arguments.out_half = a.attended;

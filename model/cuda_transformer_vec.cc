@@ -91,7 +91,10 @@ void CudaTransformer::vec_layer(std::size_t layer, std::size_t projected, std::s
   const CudaLayer& w = weights_.layers()[layer];
   const float eps = config_.rms_norm_eps;
   cuda::vec_linear(stream_, w.qkv, a.x, nullptr, w.attention_norm, eps, u32(projected), a.qkv, false);
-  qkv_store(layer, projected, observer, s, a, a.q, nullptr);
+  cuda::QkvArguments qkv;
+  qkv.qkv = a.qkv;
+  qkv.q = a.q;
+  qkv_store(layer, projected, observer, s, a, qkv);
   if (rows == 0) return;
   cuda::AttentionArguments arguments = attention_arguments(layer, a, s.grouped());
   arguments.out_f32 = a.attended_f32;

@@ -94,6 +94,8 @@ __device__ inline void multiply_values(const float (&weights)[8][4], const unsig
 template <int kDim>
 __global__ void __launch_bounds__(kThreads, 1) attend_tile(TileWork work) {
   GS_DYNAMIC_SHARED(shared);
+  let_next_start();
+  wait_for_previous();
   const AttentionTile& tile = work.tiles[gridDim.y - 1 - blockIdx.y];
   const std::uint32_t head = blockIdx.x, kv_head = head / (work.arguments.heads / work.kv.kv_heads);
   const std::uint32_t warp = threadIdx.x / kWarp;
@@ -149,7 +151,7 @@ template <int kDim>
 void launch_tiles(Stream stream, const TileWork& work, std::uint32_t tile_count) {
   const std::size_t shared = Layout<kDim>::kMarks + (work.arguments.grouped ? work.step.table_stride : 0);
   allow_shared_memory(attend_tile<kDim>, shared);
-  launch(attend_tile<kDim>, dim3(work.arguments.heads, tile_count), dim3(kThreads), shared, stream, work);
+  launch_overlapped(attend_tile<kDim>, dim3(work.arguments.heads, tile_count), dim3(kThreads), shared, stream, work);
 }
 
 }  // namespace

@@ -109,6 +109,8 @@ __global__ void __launch_bounds__(WarpgroupAttention<kDim>::kThreads, 1) attend_
   GS_DYNAMIC_SHARED(memory);
   unsigned char* const shared = memory + (Shape::kAlign - reinterpret_cast<std::uintptr_t>(memory) % Shape::kAlign) % Shape::kAlign;
   unsigned char* const marks = shared + Shape::kMarks;
+  let_next_start();
+  wait_for_previous();
   const AttentionTile tile = work.tiles[gridDim.y - 1 - blockIdx.y];
   const std::uint32_t head = blockIdx.x, kv_head = head / (work.arguments.heads / work.kv.kv_heads);
   const std::uint32_t blocks = (static_cast<std::uint32_t>(tile.visible) + kPageSlots - 1) / kPageSlots;
@@ -241,7 +243,7 @@ void launch_warpgroup_attention(Stream stream, const TileWork& work, std::uint32
   using Shape = WarpgroupAttention<kDim>;
   const std::size_t shared = Shape::kSharedBytes + (work.arguments.grouped ? work.step.table_stride : 0);
   allow_shared_memory(attend_tile_warpgroup<kDim>, shared);
-  launch(attend_tile_warpgroup<kDim>, dim3(work.arguments.heads, tile_count), dim3(Shape::kThreads), shared, stream, work);
+  launch_overlapped(attend_tile_warpgroup<kDim>, dim3(work.arguments.heads, tile_count), dim3(Shape::kThreads), shared, stream, work);
 }
 
 }  // namespace gritstone::cuda

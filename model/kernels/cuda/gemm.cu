@@ -79,4 +79,19 @@ void gemm(Stream stream, const DeviceMatrix& w, const half_bits* x, std::uint32_
   gemm_variant(stream, variant, w, x, rows, y, add);
 }
 
+bool gemm_half_takes(const DeviceMatrix& w, std::uint32_t rows) {
+  constexpr std::uint32_t kRows = 512;  // with fewer, whole tiles leave multiprocessors idle
+  return w.experts == 1 && rows >= kRows && has_gemm_variant(kClusterVariant, w.format);
+}
+
+void gemm_half(Stream stream, const DeviceMatrix& w, const half_bits* x, std::uint32_t rows, half_bits* y, HalfType type) {
+  GS_CHECK(gemm_half_takes(w, rows) && w.cols % 8 == 0);
+  GemmWork work = {};
+  work.w = w;
+  work.x = x;
+  work.rows = rows;
+  work.out = {y, w.rows, false, type};
+  launch_gemm_cluster<Epilogue::kHalf>(stream, work, ClusterRowTiles()(rows), nullptr);
+}
+
 }  // namespace gritstone::cuda

@@ -309,6 +309,8 @@ __global__ void __launch_bounds__(ClusterShape::kThreads, 1) gemm_cluster_kernel
     barriers_are_ready();
   }
   cluster_sync();
+  let_next_start();
+  wait_for_previous();
   if (threadIdx.x < S::kMultipliers) {
     registers_up<S::kMultiplierRegisters>();
     multiply_tiles<kEpilogue>(work, stages, state, threadIdx.x / 128);

@@ -16,6 +16,8 @@ __global__ void __launch_bounds__(kMaxWarps* kWarp)
     rms_norm_kernel(const float* x, const std::int32_t* index, std::uint32_t width, const float* weight, float eps, half_bits* out_half,
                     HalfType type, float* out_f32) {
   __shared__ float partial[kMaxWarps];
+  let_next_start();
+  wait_for_previous();
   const std::size_t from = index == nullptr ? blockIdx.x : static_cast<std::size_t>(index[blockIdx.x]);
   const float4* row = reinterpret_cast<const float4*>(x + from * width);
   const std::uint32_t fours = width / 4;
@@ -49,8 +51,8 @@ void rms_norm(Stream stream, const float* x, const std::int32_t* index, std::uin
   GS_CHECK(width % 4 == 0);
   if (rows == 0) return;
   const std::size_t threads = std::min<std::size_t>(kMaxWarps * kWarp, ceil_div(width, 4 * kWarp) * kWarp);
-  launch(rms_norm_kernel, dim3(rows), dim3(static_cast<unsigned>(threads)), 0, stream, x, index, width, weight, eps, out_half, type,
-         out_f32);
+  launch_overlapped(rms_norm_kernel, dim3(rows), dim3(static_cast<unsigned>(threads)), 0, stream, x, index, width, weight, eps, out_half,
+                    type, out_f32);
 }
 
 }  // namespace gritstone::cuda

@@ -22,6 +22,8 @@ __device__ std::uint32_t rotated_second(std::uint32_t a, std::uint32_t b, float2
 // Block (four heads, 64 slots): a thread takes eight rotation pairs of a slot. Bytes are the cost: 2 for every K element in, 2 out.
 __global__ void __launch_bounds__(kThreads)
     rotate_block(const KeyBlock* block_list, StepView step, KvView kv, std::uint32_t layer, RopeView rope, __half* keys) {
+  let_next_start();
+  wait_for_previous();
   const KeyBlock block = block_list[blockIdx.y];
   const std::uint32_t dim = kv.head_dim, half = dim / 2, units = half / 8;
   const std::uint32_t head_begin = blockIdx.x * kHeads;
@@ -61,8 +63,8 @@ void rotate_keys(Stream stream, const KeyBlock* block_list, std::uint32_t blocks
                  std::uint32_t layer, const RopeView& rope, __half* keys) {
   GS_CHECK(kv.head_dim % 16 == 0 && blocks <= 65535);
   if (blocks == 0) return;
-  launch(rotate_block, dim3(static_cast<unsigned>(ceil_div(kv.kv_heads, kHeads)), blocks), dim3(kThreads), 0, stream, block_list, step, kv,
-         layer, rope, keys);
+  launch_overlapped(rotate_block, dim3(static_cast<unsigned>(ceil_div(kv.kv_heads, kHeads)), blocks), dim3(kThreads), 0, stream, block_list,
+                    step, kv, layer, rope, keys);
 }
 
 }  // namespace gritstone::cuda

@@ -21,6 +21,8 @@ std::size_t chunk_count(std::uint32_t pairs) { return std::max<std::size_t>(1, c
 __global__ void __launch_bounds__(kThreads)
     count_pairs_kernel(const std::int32_t* chosen, std::uint32_t pairs, std::uint32_t experts, std::int32_t* counts) {
   __shared__ std::int32_t count[kMaxExperts];
+  let_next_start();
+  wait_for_previous();
   count[threadIdx.x] = 0;
   __syncthreads();
 #pragma unroll
@@ -53,6 +55,8 @@ __device__ std::int32_t sum_before(std::int32_t value) {
 __global__ void __launch_bounds__(kThreads) place_pairs_kernel(const std::int32_t* chosen, std::uint32_t used, std::uint32_t experts,
                                                                const std::int32_t* counts, std::uint32_t chunks, const ExpertPairs out) {
   __shared__ std::int32_t next[kWarps][kMaxExperts];  // at first how many pairs the warp has, then where the next one goes
+  let_next_start();
+  wait_for_previous();
   const int lane = static_cast<int>(threadIdx.x) % kWarp, warp = static_cast<int>(threadIdx.x) / kWarp;
   for (int w = 0; w < kWarps; ++w) next[w][threadIdx.x] = 0;
   __syncthreads();
@@ -115,8 +119,8 @@ void sort_pairs(Stream stream, const std::int32_t* chosen, std::uint32_t rows, s
                 std::int32_t* scratch, const ExpertPairs& out) {
   GS_CHECK(experts <= kMaxExperts && used > 0 && out.pairs == rows * used);
   const auto chunks = static_cast<std::uint32_t>(chunk_count(out.pairs));
-  launch(count_pairs_kernel, dim3(chunks), dim3(kThreads), 0, stream, chosen, out.pairs, experts, scratch);
-  launch(place_pairs_kernel, dim3(chunks), dim3(kThreads), 0, stream, chosen, used, experts, scratch, chunks, out);
+  launch_overlapped(count_pairs_kernel, dim3(chunks), dim3(kThreads), 0, stream, chosen, out.pairs, experts, scratch);
+  launch_overlapped(place_pairs_kernel, dim3(chunks), dim3(kThreads), 0, stream, chosen, used, experts, scratch, chunks, out);
 }
 
 }  // namespace gritstone::cuda

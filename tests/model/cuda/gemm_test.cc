@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include <bit>
+#include <cmath>
 #include <cstdint>
 #include <vector>
 
@@ -64,6 +65,28 @@ TEST_P(Gemm, AddsToWhatIsThere) {
     gemm(nullptr, weights.view(), device_x.data(), kRows, y.data(), true);
     expect_products(weights, x, before, y.download());
   }
+}
+
+TEST_P(Gemm, ManyRowsInTwoBytes) {
+  // Several tiles of a pair, the last of them odd, and columns that are no multiple of what is written at a time.
+  constexpr std::uint32_t kRows = 600, kCols = 96;
+  for (const std::uint32_t outputs : {40u, 301u}) {
+    const TestWeights weights(GetParam(), 1, outputs, kCols, 17);
+    if (!gemm_half_takes(weights.view(), kRows)) GTEST_SKIP() << "bf16 weights on Hopper only";
+    const std::vector<float> x = random_halves(18, kRows * kCols, weights.type());
+    DeviceArray<half_bits> y(kRows * outputs);
+    for (const HalfType type : {HalfType::kF16, HalfType::kBF16}) {
+      gemm_half(nullptr, weights.view(), upload_halves(x, weights.type()).data(), kRows, y.data(), type);
+      const std::vector<half_bits> got = y.download();
+      for (std::size_t i = 0; i < got.size(); ++i) {
+        const TestWeights::Product p = weights.product(0, i % outputs, x.data() + i / outputs * kCols);
+        const double rounding = type == HalfType::kF16 ? 1.0 / 2000 : 1.0 / 250;
+        ASSERT_NEAR(double{from_half(got[i], type)}, p.sum, 1e-6 + std::abs(p.sum) * rounding + p.error)
+            << i / outputs << ", " << i % outputs;
+      }
+    }
+  }
+  EXPECT_FALSE(gemm_half_takes(TestWeights(GetParam(), 1, 32, 32, 1).view(), 8));
 }
 
 TEST_P(Gemm, BitsDependOnNeitherShapeNorRows) {
