@@ -22,7 +22,7 @@ def build(kind):
     import transformers
 
     torch.manual_seed(11)
-    common = dict(vocab_size=320, num_hidden_layers=4, max_position_embeddings=1024, bos_token_id=None, eos_token_id=0, pad_token_id=1)
+    common = dict(vocab_size=320, num_hidden_layers=4, max_position_embeddings=2048, bos_token_id=None, eos_token_id=0, pad_token_id=1)
     if kind == "olmoe":
         config = transformers.OlmoeConfig(hidden_size=512, intermediate_size=256, num_attention_heads=4, num_key_value_heads=4, num_experts=16,
                                           num_experts_per_tok=4, **common)
@@ -72,7 +72,7 @@ def main():
             tokenizer = ROOT / "tests" / "golden" / "parity" / "olmoe_plain_bf16" / "tokenizer.json"
             (directory / "tokenizer.json").write_bytes(tokenizer.read_bytes())
             models = {dtype: load(directory, dtype).to(theirs_device) for dtype in (torch.bfloat16, torch.float32)}
-            for count in (5, 300):
+            for count in (5, 300, 1200):
                 ids = torch.randint(2, 300, (count,), generator=torch.Generator().manual_seed(count)).tolist()
                 bf16, bf16_routers = states(models[torch.bfloat16], ids)
                 f32, f32_routers = states(models[torch.float32], ids)

@@ -115,6 +115,14 @@ TEST_P(CudaEngine, StatesEqualTheCpus) {
   }
 }
 
+// As many rows as the products of pairs of blocks take (gemm_half_takes; 80 pairs for each expert), bf16 only.
+TEST_P(CudaEngine, ManyRowsEqualTheCpus) {
+  if (GetParam().type != DType::kBF16) GTEST_SKIP() << "the formats share what is special about many rows";
+  const Job job = logits_job(random_tokens(512, 3));
+  const JobOutput got = Engine::create(model_, cuda_options(1024))->run(job);
+  expect_near(got.logits, cpu_->run(job).logits, kVocab, "logits");
+}
+
 TEST_P(CudaEngine, SplitPrefillAndDecodingEqualOnePass) {
   const std::vector<TokenId> tokens = random_tokens(80, 3);
   const std::vector<float> want = cpu_->run(logits_job(tokens)).logits;
