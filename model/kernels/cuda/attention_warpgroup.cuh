@@ -1,249 +1,299 @@
-// Attention for tiles of queries with Hopper's warpgroup products, after FlashAttention-3 (Shah et al. 2024): while a warpgroup makes
-// weights of the scores of 64 slots, its products with V of the slots before and with K of those after run in the background.
+// Attention for tiles of queries with Hopper's warpgroup products, after FlashAttention-3 (Shah et al. 2024): the copy engine brings K and
+// V of 128 slots at a time, two warpgroups multiply, and while one makes weights of scores the tensor cores work for the other.
 #pragma once
 
-#include <type_traits>
-
 #include "model/kernels/cuda/attention_tile.cuh"
+#include "model/kernels/cuda/cluster.cuh"
 #include "model/kernels/cuda/device.h"
+#include "model/kernels/cuda/tensor_map.h"
 #include "model/kernels/cuda/wgmma.cuh"
 
 namespace gritstone::cuda {
 
-// Shared memory of a block: a ring of K and V of 64 slots each, every 64 columns of them 64 rows of 128 swizzled bytes (wgmma_matrix), then
-// the ring's groups, then a mark for every 64 slots.
-template <int kDim>
-struct WarpgroupAttention {
-  static constexpr int kThreads = 2 * kTileRows;  // two warpgroups of 64 queries
-  static constexpr int kStages = 6;               // four hold what is in use (meet), the others what is on its way
-  static constexpr std::uint32_t kHalf = kPageSlots * 128, kAlign = 1024;
-  static constexpr std::uint32_t kValues = kDim / 64 * kHalf;  // of a stage
-  static constexpr std::uint32_t kStage = 2 * kValues;
-  static constexpr std::uint32_t kGroups = kStages * kStage, kMarks = kGroups + kStages * kPageSlots * 4;
-  static constexpr std::uint32_t kSharedBytes = kAlign + kMarks;  // without the marks
-
-  static __device__ std::uint32_t after(std::uint32_t stage) { return stage + 1 == kStages ? 0 : stage + 1; }
+struct WarpgroupTileWork {
+  TileWork tile;
+  CUtensorMap keys, values;  // boxes of kPageSlots rows: those of TileWork::keys, and of all pages
 };
 
-// Copies the blocks of 64 slots that a tile's queries see into the ring, in order.
+// Shared memory of a block: a ring of K and V of 128 slots, every 64 columns of them 128 rows of 128 swizzled bytes (wgmma_matrix), then
+// the ring's barriers, then a mark for every 64 slots.
 template <int kDim>
-class BlockCopies {
- public:
-  using Shape = WarpgroupAttention<kDim>;
+struct WarpgroupAttention {
+  static constexpr std::uint32_t kGroups = 2, kMultipliers = 128 * kGroups, kThreads = kMultipliers + 128;
+  static constexpr std::uint32_t kStages = 3;
+  static constexpr std::uint32_t kPiece = 2 * kPageSlots * 128, kAlign = 1024;
+  static constexpr std::uint32_t kPart = kDim / 64 * kPiece;  // K or V of a stage
+  static constexpr std::uint32_t kStage = 2 * kPart;
+  static constexpr std::uint32_t kBarriers = kStages * kStage, kMarks = kBarriers + 4 * kStages * sizeof(Barrier);
+  static constexpr std::uint32_t kSharedBytes = kAlign + kMarks;           // without the marks
+  static constexpr int kLoaderRegisters = 24, kMultiplierRegisters = 240;  // of 65,536 in a block
+};
+static_assert(kTileRows == WarpgroupAttention<64>::kMultipliers / 2);
 
-  __device__ BlockCopies(const TileWork& work, const AttentionTile& tile, std::uint32_t kv_head, const unsigned char* marks,
-                         unsigned char* shared)
-      : work_(work), tile_(tile), marks_(marks), shared_(shared) {
-    keys_ = work.first_keys(tile, kv_head, kDim) + threadIdx.x * 8;
-    values_ = work.first_values(kv_head) + threadIdx.x * 8;
-    blocks_ = (static_cast<std::uint32_t>(tile.visible) + kPageSlots - 1) / kPageSlots;
-    pages_ = work.step.page_table + static_cast<std::size_t>(tile.sequence) * work.step.table_stride;
-    block_ = next(0);
-    if (block_ < blocks_) page_ = pages_[block_];
+// Full: the copies are there; empty: both warpgroups are done.
+struct AttentionBarriers {
+  Barrier *keys_full, *keys_empty, *values_full, *values_empty;
+
+  template <class Shape>
+  static __device__ AttentionBarriers of(unsigned char* shared, Shape) {
+    Barrier* first = reinterpret_cast<Barrier*>(shared + Shape::kBarriers);
+    return {first, first + Shape::kStages, first + 2 * Shape::kStages, first + 3 * Shape::kStages};
   }
+};
 
-  // From `block` on, the first one that is not hidden.
+// The blocks of 64 slots that a tile's queries see, two by two; a second one may be missing.
+class BlockPairs {
+ public:
+  static constexpr std::uint32_t kMissing = 0xFFFFFFFFu;
+
+  __device__ BlockPairs(const TileWork& work, const AttentionTile& tile, const unsigned char* marks)
+      : marks_(work.arguments.grouped ? marks : nullptr),
+        blocks_((static_cast<std::uint32_t>(tile.visible) + kPageSlots - 1) / kPageSlots),
+        first_(next(0)),
+        second_(next(first_ + 1)) {}
+
+  __device__ bool any() const { return first_ < blocks_; }
+  __device__ std::uint32_t first() const { return first_; }
+  __device__ std::uint32_t second() const { return second_ < blocks_ ? second_ : kMissing; }
+  __device__ void advance() {
+    first_ = next(second_ + 1);
+    second_ = next(first_ + 1);
+  }
+  __device__ bool mixed(std::uint32_t block) const { return marks_ != nullptr && block != kMissing && marks_[block] == kMixed; }
+
+ private:
   __device__ std::uint32_t next(std::uint32_t block) const {
-    while (work_.arguments.grouped && block < blocks_ && marks_[block] == kHidden) ++block;
+    while (marks_ != nullptr && block < blocks_ && marks_[block] == kHidden) ++block;
     return block;
   }
 
-  // Starts the next block's copies, if one is left. Slots that no query sees may hold anything: their V becomes zero, since 0 * NaN would
-  // reach the sums. The page of the block after it is asked for now, so that nobody waits for it.
-  __device__ void start() {
-    if (block_ < blocks_) {
-      constexpr std::uint32_t kChunks = kDim / 8, kRowsApart = Shape::kThreads / kChunks;  // of 16 bytes; of a thread's copies
-      static_assert(kRowsApart % 8 == 0);                                                  // its chunks are swizzled alike
-      const std::uint32_t row = threadIdx.x / kChunks, chunk = threadIdx.x % kChunks;
-      unsigned char* to = shared_ + stage_ * Shape::kStage + chunk / 8 * Shape::kHalf + row * 128 + ((chunk % 8) ^ (row % 8)) * 16;
-      const __half* keys = keys_ + std::size_t{block_} * work_.key_stride(kDim);
-      const bf16* values = values_ + std::size_t{page_} * work_.page_stride(kDim);
-      const std::uint32_t slots = static_cast<std::uint32_t>(tile_.visible) - block_ * kPageSlots;
-#pragma unroll
-      for (std::uint32_t i = 0; i < kPageSlots / kRowsApart; ++i) {
-        copy_async(to + i * kRowsApart * 128, keys + i * Shape::kThreads * 8, true);
-        copy_async(to + i * kRowsApart * 128 + Shape::kValues, values + i * Shape::kThreads * 8, row + i * kRowsApart < slots);
-      }
-      if (work_.arguments.grouped && threadIdx.x < kPageSlots / 4) {
-        copy_async(shared_ + Shape::kGroups + (stage_ * kPageSlots + threadIdx.x * 4) * 4,
-                   work_.kv.groups + page_ * kPageSlots + threadIdx.x * 4, true);
-      }
-      stage_ = Shape::after(stage_);
-      block_ = next(block_ + 1);
-      if (block_ < blocks_) page_ = pages_[block_];
-    }
-    copy_async_commit();
-  }
-
-  // How many blocks below `end` are not hidden.
-  __device__ std::uint32_t count(std::uint32_t end) const {
-    if (!work_.arguments.grouped) return end;
-    unsigned n = 0;
-    for (std::uint32_t block = threadIdx.x % kWarp; block < end; block += kWarp) n += marks_[block] != kHidden;
-    return __reduce_add_sync(kAllLanes, n);
-  }
-
- private:
-  const TileWork& work_;
-  const AttentionTile& tile_;
-  const __half* keys_;
-  const bf16* values_;
   const unsigned char* marks_;
-  unsigned char* shared_;
-  const std::uint32_t* pages_;
-  std::uint32_t blocks_, block_, page_ = 0, stage_ = 0;
+  std::uint32_t blocks_, first_, second_;
 };
 
-// Block (head, tile): 128 queries of a head, a warpgroup 64. Tiles are taken from the last, which in causal prefill sees most, to the
-// first.
-//
-// For 64 slots and head_dim 128 the products take 1,024 cycles (4,096 operations a cycle and processor), the 8,192 exponentials 512 (16 a
-// cycle) and all instructions about 680 to 800 (340 to 400 a warp, counted in the machine code; the more where sums are scaled; two warps
-// a scheduler): the tensor cores are the limit if the warpgroups take turns. For head_dim 64 the exponentials take as long as the products.
-// ptxas (13.0) leaves the products in the background only if none are under way across the loop's end, and if neither sums nor weights are
-// written between a product's call and a wait for all of them (C7513 to C7515 in its output): hence wgmma_wait<0> before the sums are
-// scaled and the weights packed, and a loop of two blocks.
+// One thread: K and V of every pair of blocks. In place of a missing one comes the first again: something finite that weighs nothing.
 template <int kDim>
-__global__ void __launch_bounds__(WarpgroupAttention<kDim>::kThreads, 1) attend_tile_warpgroup(const TileWork work) {
+__device__ void load_pairs(const WarpgroupTileWork& work, const AttentionTile& tile, std::uint32_t kv_head, BlockPairs pairs,
+                           unsigned char* shared, const AttentionBarriers& barriers) {
+  using Shape = WarpgroupAttention<kDim>;
+  const KvView& kv = work.tile.kv;
+  const std::uint32_t* pages = work.tile.step.page_table + static_cast<std::size_t>(tile.sequence) * work.tile.step.table_stride;
+  const auto copy = [&](const CUtensorMap* matrix, unsigned char* to, std::uint32_t row, Barrier* full) {
+#pragma unroll
+    for (std::uint32_t piece = 0; piece < kDim / 64; ++piece) copy_box(to + piece * Shape::kPiece, matrix, row, piece * 64, full, 1);
+  };
+#pragma unroll 1
+  for (std::uint32_t n = 0; pairs.any(); ++n, pairs.advance()) {
+    const RingPlace<Shape::kStages> ring(n);
+    unsigned char* const stage = shared + ring.place * Shape::kStage;
+    const std::uint32_t blocks[2] = {pairs.first(), pairs.second() == BlockPairs::kMissing ? pairs.first() : pairs.second()};
+    Barrier* const keys = &barriers.keys_full[ring.place];
+    barrier_wait(&barriers.keys_empty[ring.place], ring.parity ^ 1);
+    barrier_arrive_expecting(keys, Shape::kPart);
+#pragma unroll
+    for (std::uint32_t i = 0; i < 2; ++i) {
+      const std::uint32_t row = ((static_cast<std::uint32_t>(tile.key_block) + blocks[i]) * kv.kv_heads + kv_head) * kPageSlots;
+      copy(&work.keys, stage + i * kPageSlots * 128, row, keys);
+    }
+    Barrier* const values = &barriers.values_full[ring.place];
+    barrier_wait(&barriers.values_empty[ring.place], ring.parity ^ 1);
+    barrier_arrive_expecting(values, Shape::kPart);
+#pragma unroll
+    for (std::uint32_t i = 0; i < 2; ++i) {
+      const std::uint32_t row = (((pages[blocks[i]] * kv.layers + work.tile.arguments.layer) * 2 + 1) * kv.kv_heads + kv_head) * kPageSlots;
+      copy(&work.values, stage + Shape::kPart + i * kPageSlots * 128, row, values);
+    }
+  }
+}
+
+// The largest of a lane's scores of a row (half 0 or 1), and their sum: four chains side by side.
+__device__ inline float largest_score(const float (&scores)[16][4], int half) {
+  float most[4];
+#pragma unroll
+  for (int n = 0; n < 16; ++n) {
+    const float pair = fmaxf(scores[n][2 * half], scores[n][2 * half + 1]);
+    most[n % 4] = n < 4 ? pair : fmaxf(most[n % 4], pair);
+  }
+  return fmaxf(fmaxf(most[0], most[1]), fmaxf(most[2], most[3]));
+}
+
+// As weigh() in attention_tile.cuh, of 128 slots.
+__device__ inline void weigh_pair(float (&scores)[16][4], float (&top)[2], float (&sum)[2], float (&factors)[2]) {
+#pragma unroll
+  for (int half = 0; half < 2; ++half) {
+    float next = largest_score(scores, half);
+    next = fmaxf(next, __shfl_xor_sync(kAllLanes, next, 1));
+    next = fmaxf(top[half], fmaxf(next, __shfl_xor_sync(kAllLanes, next, 2)));
+    const float shift = shift_of(next);
+    factors[half] = exp2f(top[half] - shift);
+    top[half] = next;
+    float parts[4] = {};
+#pragma unroll
+    for (int n = 0; n < 16; ++n) {
+#pragma unroll
+      for (int i = 2 * half; i < 2 * half + 2; ++i) {
+        scores[n][i] = exp2f(scores[n][i] - shift);
+        parts[n % 2 * 2 + i % 2] += scores[n][i];
+      }
+    }
+    sum[half] = sum[half] * factors[half] + ((parts[0] + parts[1]) + (parts[2] + parts[3]));
+  }
+}
+
+// A warpgroup's 64 queries.
+template <int kDim>
+__device__ void attend_pairs(const WarpgroupTileWork& work, const AttentionTile& tile, std::uint32_t head, BlockPairs pairs,
+                             unsigned char* shared, const AttentionBarriers& barriers) {
+  using Shape = WarpgroupAttention<kDim>;
+  const std::uint32_t group = threadIdx.x / 128, lane = threadIdx.x % kWarp;
+  const std::uint32_t* pages = work.tile.step.page_table + static_cast<std::size_t>(tile.sequence) * work.tile.step.table_stride;
+  std::uint32_t q[kDim / 16][4];
+  const Queries queries = load_queries<kDim>(work.tile, tile, head, q);
+  const int least_visible = warp_least(min(queries.visible[0], queries.visible[1]));
+  int most_visible = 0;  // of the warpgroup's queries: 0 if it has none
+#pragma unroll
+  for (int half = 0; half < 2; ++half) {
+    const std::int32_t row = static_cast<std::int32_t>(group * 64 + lane) + half * kWarp;
+    if (row < tile.rows) most_visible = max(most_visible, work.tile.step.visible[tile.row + row]);
+  }
+  most_visible = __reduce_max_sync(kAllLanes, most_visible);
+
+  float top[2] = {-INFINITY, -INFINITY}, sum[2] = {}, acc[kDim / 8][4] = {}, scores[16][4];
+  std::uint32_t weights[8][4];
+  const auto seen = [&] { return pairs.any() && static_cast<int>(pairs.first() * kPageSlots) < most_visible; };
+  const auto release = [&](Barrier* empty, std::uint32_t n) {
+    if (threadIdx.x % 128 == 0) barrier_arrive_at(0, &empty[n % Shape::kStages]);
+  };
+  const auto multiply_keys = [&](std::uint32_t n) {
+    const RingPlace<Shape::kStages> ring(n);
+    barrier_wait(&barriers.keys_full[ring.place], ring.parity);
+    wgmma_begin();
+    wgmma_by_rows(scores, q, shared + ring.place * Shape::kStage);
+    wgmma_commit();
+  };
+  const auto hide_block = [&](std::uint32_t block, float(&part)[8][4]) {
+    const bool missing = block == BlockPairs::kMissing;
+    const std::int32_t first_slot = missing ? INT32_MAX - 64 : static_cast<std::int32_t>(block * kPageSlots);
+    const bool mixed = pairs.mixed(block);
+    if (!missing && !mixed && first_slot + static_cast<int>(kPageSlots) <= least_visible) return;
+    const auto* groups = mixed ? reinterpret_cast<const unsigned char*>(work.tile.kv.groups + pages[block] * kPageSlots) : nullptr;
+    hide(queries, first_slot, groups, part);
+  };
+  // Slots that no query sees may hold anything: their V becomes zero, since 0 * NaN would reach the sums. Only the last block has any.
+  const auto clear_unseen = [&](std::uint32_t n) {
+    unsigned char* const values = shared + n % Shape::kStages * Shape::kStage + Shape::kPart;
+    bool cleared = false;
+#pragma unroll
+    for (std::uint32_t i = 0; i < 2; ++i) {
+      const std::uint32_t block = i == 0 || pairs.second() == BlockPairs::kMissing ? pairs.first() : pairs.second();
+      const std::uint32_t used = min(static_cast<std::uint32_t>(tile.visible) - block * kPageSlots, kPageSlots);
+      for (std::uint32_t at = used * 8 + threadIdx.x % 128; at < kPageSlots * 8; at += 128) {
+        for (std::uint32_t piece = 0; piece < kDim / 64; ++piece) {
+          *reinterpret_cast<uint4*>(values + piece * Shape::kPiece + i * kPageSlots * 128 + at * 16) = make_uint4(0, 0, 0, 0);
+        }
+      }
+      cleared = cleared || used < kPageSlots;
+    }
+    if (!cleared) return;
+    wgmma_fence_shared();
+    sync_warpgroup(group);
+  };
+
+  std::uint32_t n = 0;
+  if (seen()) {
+    wgmma_hold(q);
+    multiply_keys(0);
+    wgmma_wait<0>();
+    wgmma_hold(scores);
+    release(barriers.keys_empty, 0);
+    bool more = true;
+#pragma unroll 1
+    for (; more; ++n) {
+      hide_block(pairs.first(), reinterpret_cast<float(&)[8][4]>(scores[0]));
+      hide_block(pairs.second(), reinterpret_cast<float(&)[8][4]>(scores[8]));
+      float factors[2];
+      weigh_pair(scores, top, sum, factors);
+      if (__any_sync(kAllLanes, (factors[0] != 1) | (factors[1] != 1))) scale(factors, acc);
+#pragma unroll
+      for (int k = 0; k < 8; ++k) pack_weights(scores[2 * k], scores[2 * k + 1], weights[k]);
+      const RingPlace<Shape::kStages> ring(n);
+      barrier_wait(&barriers.values_full[ring.place], ring.parity);
+      clear_unseen(n);
+      pairs.advance();
+      more = seen();
+      wgmma_hold(acc);
+      wgmma_hold(weights);
+      wgmma_begin();
+      wgmma_by_columns(acc, weights, shared + ring.place * Shape::kStage + Shape::kPart);
+      wgmma_commit();
+      if (more) multiply_keys(n + 1);
+      wgmma_wait<0>();
+      wgmma_hold(acc);
+      wgmma_hold(scores);
+      release(barriers.values_empty, n);
+      if (more) release(barriers.keys_empty, n + 1);
+    }
+  }
+  // Pairs that only the other warpgroup's queries see.
+  for (; pairs.any(); ++n, pairs.advance()) {
+    const RingPlace<Shape::kStages> ring(n);
+    barrier_wait(&barriers.keys_full[ring.place], ring.parity);
+    release(barriers.keys_empty, n);
+    barrier_wait(&barriers.values_full[ring.place], ring.parity);
+    release(barriers.values_empty, n);
+  }
+  write_results<kDim>(work.tile, tile, head, sum, acc);
+}
+
+// Block (head, tile): 128 queries of a head. Tiles are taken from the last, which in causal prefill sees most, to the first.
+//
+// For 128 slots and head_dim 128 the products of a block take 2,048 cycles (4,096 operations a cycle and processor), the 16,384
+// exponentials 1,024 (16 a cycle) and the instructions about 900 (450 a warp, two warps a scheduler).
+template <int kDim>
+__global__ void __launch_bounds__(WarpgroupAttention<kDim>::kThreads, 1)
+    attend_tile_warpgroup(const __grid_constant__ WarpgroupTileWork work) {
   using Shape = WarpgroupAttention<kDim>;
   GS_DYNAMIC_SHARED(memory);
   unsigned char* const shared = memory + (Shape::kAlign - reinterpret_cast<std::uintptr_t>(memory) % Shape::kAlign) % Shape::kAlign;
   unsigned char* const marks = shared + Shape::kMarks;
+  const AttentionBarriers barriers = AttentionBarriers::of(shared, Shape());
+  if (threadIdx.x == 0) {
+    for (std::uint32_t i = 0; i < Shape::kStages; ++i) {
+      barrier_init(&barriers.keys_full[i], 1);
+      barrier_init(&barriers.values_full[i], 1);
+      barrier_init(&barriers.keys_empty[i], Shape::kGroups);
+      barrier_init(&barriers.values_empty[i], Shape::kGroups);
+    }
+    barriers_are_ready();
+  }
   let_next_start();
   wait_for_previous();
-  const AttentionTile tile = work.tiles[gridDim.y - 1 - blockIdx.y];
-  const std::uint32_t head = blockIdx.x, kv_head = head / (work.arguments.heads / work.kv.kv_heads);
-  const std::uint32_t blocks = (static_cast<std::uint32_t>(tile.visible) + kPageSlots - 1) / kPageSlots;
-  if (work.arguments.grouped) {
-    const std::uint32_t* pages = work.step.page_table + static_cast<std::size_t>(tile.sequence) * work.step.table_stride;
-    mark_blocks<Shape::kThreads / kWarp>(tile, work.step, work.kv, pages, blocks, marks);
-    __syncthreads();
+  const AttentionTile tile = work.tile.tiles[gridDim.y - 1 - blockIdx.y];
+  const std::uint32_t head = blockIdx.x, kv_head = head / (work.tile.arguments.heads / work.tile.kv.kv_heads);
+  if (work.tile.arguments.grouped) {
+    const std::uint32_t blocks = (static_cast<std::uint32_t>(tile.visible) + kPageSlots - 1) / kPageSlots;
+    const std::uint32_t* pages = work.tile.step.page_table + static_cast<std::size_t>(tile.sequence) * work.tile.step.table_stride;
+    mark_blocks<Shape::kThreads / kWarp>(tile, work.tile.step, work.tile.kv, pages, blocks, marks);
   }
-  BlockCopies<kDim> copies(work, tile, kv_head, marks, shared);
-#pragma unroll 1
-  for (int i = 0; i < Shape::kStages - 2; ++i) copies.start();
-
-  std::uint32_t q[kDim / 16][4];
-  const Queries queries = load_queries<kDim>(work, tile, head, q);
-  const int least_visible = warp_least(min(queries.visible[0], queries.visible[1]));
-  // Blocks of the tile, and of these the first ones, which the warpgroup's queries see: none if it has no queries.
-  int most_visible = 0;
-#pragma unroll
-  for (int half = 0; half < 2; ++half) {
-    const std::int32_t row = static_cast<std::int32_t>(threadIdx.x / 128 * 64 + threadIdx.x % kWarp) + half * kWarp;
-    if (row < tile.rows) most_visible = max(most_visible, work.step.visible[tile.row + row]);
+  __syncthreads();
+  const BlockPairs pairs(work.tile, tile, marks);
+  if (threadIdx.x < Shape::kMultipliers) {
+    registers_up<Shape::kMultiplierRegisters>();
+    attend_pairs<kDim>(work, tile, head, pairs, shared, barriers);
+  } else {
+    registers_down<Shape::kLoaderRegisters>();
+    if (threadIdx.x == Shape::kMultipliers) load_pairs<kDim>(work, tile, kv_head, pairs, shared, barriers);
   }
-  most_visible = __reduce_max_sync(kAllLanes, most_visible);
-  const std::uint32_t count = copies.count(blocks), own = copies.count(min(blocks, (most_visible + kPageSlots - 1) / kPageSlots));
-
-  float top[2] = {-INFINITY, -INFINITY}, sum[2] = {}, acc[kDim / 8][4] = {};
-  float scores_a[8][4], scores_b[8][4];
-  std::uint32_t weights[4][4];
-  std::uint32_t block = copies.next(0), i = 0;  // whose scores are next, and its number among those that are seen
-  std::uint32_t stage = 0, before = 0;          // its stage, and that of the block before
-  std::uint32_t met = 2;                        // blocks that are there for both warpgroups
-
-  // Where the warpgroups meet, for every block from the third on: it is there then, and both are done with the one four before it, whose
-  // stage is filled anew. The first group meets before it asks for that block's scores, the second when it has the weights of the block two
-  // before, so that one has products under way when the other waits for its own and packs weights.
-  bool refill = false;
-  const bool second = threadIdx.x >= Shape::kThreads / 2;
-  const auto meet = [&] {
-    copy_async_wait<Shape::kStages - 5>();
-    wgmma_fence_shared();
-    sync_block<Shape::kThreads>();
-    ++met;
-    refill = true;
-  };
-  const auto start_copies = [&] {
-    if (refill) copies.start();
-    refill = false;
-  };
-  const auto multiply_keys = [&](float(&scores)[8][4], std::uint32_t at) {
-    wgmma_begin();
-    wgmma_by_rows(scores, q, shared + at * Shape::kStage);
-    wgmma_commit();
-  };
-  const auto multiply_values = [&] {
-    wgmma_hold(acc);
-    wgmma_hold(weights);
-    wgmma_begin();
-    wgmma_by_columns(acc, weights, shared + before * Shape::kStage + Shape::kValues);
-    wgmma_commit();
-  };
-  const auto weigh_block = [&](float(&scores)[8][4]) {
-    const int first_slot = static_cast<int>(block * kPageSlots);
-    const bool mixed = work.arguments.grouped && marks[block] == kMixed;
-    if (mixed || first_slot + static_cast<int>(kPageSlots) > least_visible) {
-      hide(queries, first_slot, mixed ? shared + Shape::kGroups + stage * kPageSlots * 4 : nullptr, scores);
-    }
-    float factors[2];
-    weigh(scores, top, sum, factors);
-    if (second && met < count) meet();
-    before = stage;
-    stage = Shape::after(stage);
-    block = copies.next(block + 1);
-    ++i;
-    wgmma_wait<0>();
-    wgmma_hold(acc);
-    if (__any_sync(kAllLanes, (factors[0] != 1) | (factors[1] != 1))) scale(factors, acc);
-#pragma unroll
-    for (int k = 0; k < 4; ++k) pack_weights(scores[2 * k], scores[2 * k + 1], weights[k]);
-  };
-  const auto attend = [&](float(&scores)[8][4], float(&next)[8][4], auto more) {
-    multiply_values();
-    if (!second && met < count) meet();
-    if constexpr (more) multiply_keys(next, Shape::after(stage));
-    start_copies();
-    weigh_block(scores);
-    if constexpr (more) wgmma_hold(next);
-  };
-
-  copy_async_wait<Shape::kStages - 4>();  // blocks 0 and 1
-  wgmma_fence_shared();
-  sync_block<Shape::kThreads>();
-  if (own > 0) {
-    wgmma_hold(q);
-    multiply_keys(scores_a, 0);
-    wgmma_wait<0>();
-    wgmma_hold(scores_a);
-    multiply_keys(scores_b, 1);
-    weigh_block(scores_a);
-    wgmma_hold(scores_b);
-#pragma unroll 1
-    while (i + 2 < own) {
-      attend(scores_b, scores_a, std::true_type());
-      attend(scores_a, scores_b, std::true_type());
-    }
-    if (i + 2 == own) {
-      attend(scores_b, scores_a, std::true_type());
-#pragma unroll
-      for (int n = 0; n < 8; ++n) {
-#pragma unroll
-        for (int k = 0; k < 4; ++k) scores_b[n][k] = scores_a[n][k];
-      }
-    }
-    if (i < own) attend(scores_b, scores_a, std::false_type());
-    multiply_values();
-    wgmma_wait<0>();
-    wgmma_hold(acc);
-  }
-  // Blocks that only the other warpgroup's queries see: copies for it.
-  start_copies();
-#pragma unroll 1
-  while (met < count) {
-    meet();
-    start_copies();
-  }
-  write_results<kDim>(work, tile, head, sum, acc);
 }
 
 template <int kDim>
 void launch_warpgroup_attention(Stream stream, const TileWork& work, std::uint32_t tile_count) {
   using Shape = WarpgroupAttention<kDim>;
+  // How many rows there are is not known here; none beyond is asked for.
+  constexpr std::uint64_t kRows = std::uint64_t{1} << 31;
+  const WarpgroupTileWork full{work, tensor_map(work.keys, kRows, kDim, kPageSlots), tensor_map(work.kv.memory, kRows, kDim, kPageSlots)};
   const std::size_t shared = Shape::kSharedBytes + (work.arguments.grouped ? work.step.table_stride : 0);
-  allow_shared_memory(attend_tile_warpgroup<kDim>, shared);
-  launch_overlapped(attend_tile_warpgroup<kDim>, dim3(work.arguments.heads, tile_count), dim3(Shape::kThreads), shared, stream, work);
+  launch_overlapped(attend_tile_warpgroup<kDim>, dim3(work.arguments.heads, tile_count), dim3(Shape::kThreads), shared, stream, full);
 }
 
 }  // namespace gritstone::cuda

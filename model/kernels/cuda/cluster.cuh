@@ -14,6 +14,13 @@ namespace gritstone::cuda {
 // In shared memory. Its phases have parities 0, 1, 0, ..; one ends when all arrivals that it was made for and all expected bytes have come.
 using Barrier = std::uint64_t;
 
+// Place and parity of the n-th use of a ring.
+template <std::uint32_t kPlaces>
+struct RingPlace {
+  std::uint32_t place, parity;
+  __device__ explicit RingPlace(std::uint32_t n) : place(n % kPlaces), parity(n / kPlaces % 2) {}
+};
+
 #ifndef GRITSTONE_EMULATE_CUDA
 
 #ifdef __CUDA_ARCH_FEAT_SM90_ALL

@@ -107,13 +107,6 @@ __device__ inline ClusterItem find_item(const GemmWork& work, std::uint32_t inde
   return {tile.expert, tile.row + begin, rows, output + S::kOutputs < work.w.rows ? rows : 0, output, false};
 }
 
-// Place and parity of the n-th use of a ring.
-template <std::uint32_t kPlaces>
-struct RingPlace {
-  std::uint32_t place, parity;
-  __device__ explicit RingPlace(std::uint32_t n) : place(n % kPlaces), parity(n / kPlaces % 2) {}
-};
-
 // The n-th tile, as every warp learns of it, once.
 __device__ inline ClusterItem read_item(ClusterState& state, std::uint32_t n) {
   const RingPlace<ClusterShape::kItems> ring(n);

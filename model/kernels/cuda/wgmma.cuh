@@ -98,33 +98,34 @@ __device__ inline void wgmma_hold(std::uint32_t (&a)[kSteps][4]) {
   "%58, %59, %60, %61, %62, %63}"
 
 // The left operand comes from registers below: a[k] of a lane is its fragment of columns 16 k to 16 k + 15 of the warp's sixteen rows as
-// mma.m16n8k16 has it (warp.cuh); neither it nor d may be touched before the wait.
+// mma.m16n8k16 has it (warp.cuh); neither it nor d may be touched before the wait. b has 128 rows, in pieces of 64 columns, each 128 rows
+// of 128 bytes as in wgmma_matrix().
 //
-// d = a b' for 64 rows of a and of b, f16: d as above. b is kept in halves of 64 columns, each 64 rows of 128 bytes as in wgmma_matrix().
-#define GS_WGMMA_64X64(access, add, k, matrix_b)                                                                                  \
-  GS_WGMMA_ASM("wgmma.mma_async.sync.aligned.m64n64k16.f32.f16.f16 " GS_SUMS_32 ", {%32, %33, %34, %35}, %36, " #add ", 1, 1, 0;" \
-               : GS_SUMS_16(access, 0), GS_SUMS_16(access, 4)                                                                     \
+// d = a b' for 64 rows of a, f16: d as above.
+#define GS_WGMMA_64X128(access, add, k, matrix_b)                                                                                  \
+  GS_WGMMA_ASM("wgmma.mma_async.sync.aligned.m64n128k16.f32.f16.f16 " GS_SUMS_64 ", {%64, %65, %66, %67}, %68, " #add ", 1, 1, 0;" \
+               : GS_SUMS_16(access, 0), GS_SUMS_16(access, 4), GS_SUMS_16(access, 8), GS_SUMS_16(access, 12)                       \
                : "r"(a[k][0]), "r"(a[k][1]), "r"(a[k][2]), "r"(a[k][3]), "l"(matrix_b))
 template <int kSteps>
-__device__ inline void wgmma_by_rows(float (&d)[8][4], const std::uint32_t (&a)[kSteps][4], const void* b) {
+__device__ inline void wgmma_by_rows(float (&d)[16][4], const std::uint32_t (&a)[kSteps][4], const void* b) {
   const std::uint64_t matrix = wgmma_matrix(b);
-  GS_WGMMA_64X64("=f", 0, 0, matrix);
+  GS_WGMMA_64X128("=f", 0, 0, matrix);
 #pragma unroll
-  for (int k = 1; k < kSteps; ++k) GS_WGMMA_64X64("+f", 1, k, matrix + ((k / 4 * 64 * 128 + k % 4 * 32) >> 4));
+  for (int k = 1; k < kSteps; ++k) GS_WGMMA_64X128("+f", 1, k, matrix + ((k / 4 * 128 * 128 + k % 4 * 32) >> 4));
 }
 
-// d += a b for 64 rows of a and 64 of b, bf16, b's columns being 8 kTiles: 64, or 128 in two halves as above. To wgmma b is transposed
-// ("MN-major", imm-trans-b 1). For that and 128-byte swizzle PTX ISA 9.7.15.5.1.2.1 defines, in units of 16 bytes, the leading dimension
-// offset as that from the first 128 / 16 of them (64 columns, one half) to the next, the stride as that from eight k (rows of b here) to
-// the next eight; CUTLASS writes the same layout ((8,8,m),(8,k)):((1,8,LBO),(64,SBO)) (mma_traits_sm90_gmma.hpp). Hence 64 rows of 128
-// bytes and 1024 bytes; sixteen rows are two such groups. With 64 columns there is one half, and the leading offset is not used.
+// d += a b for 64 rows of a, bf16, b's columns being 8 kTiles: 64, or 128 in two pieces. To wgmma b is transposed ("MN-major", imm-trans-b
+// 1). For that and 128-byte swizzle PTX ISA 9.7.15.5.1.2.1 defines, in units of 16 bytes, the leading dimension offset as that from the
+// first 128 / 16 of them (64 columns, one piece) to the next, the stride as that from eight k (rows of b here) to the next eight; CUTLASS
+// writes the same layout ((8,8,m),(8,k)):((1,8,LBO),(64,SBO)) (mma_traits_sm90_gmma.hpp). Hence 128 rows of 128 bytes and 1024 bytes;
+// sixteen rows are two such groups. With 64 columns there is one piece, and the leading offset is not used.
 template <int kTiles>
-__device__ inline void wgmma_by_columns(float (&d)[kTiles][4], const std::uint32_t (&a)[4][4], const void* b) {
+__device__ inline void wgmma_by_columns(float (&d)[kTiles][4], const std::uint32_t (&a)[8][4], const void* b) {
   static_assert(kTiles == 8 || kTiles == 16);
-  constexpr std::uint64_t kHalf = (64ull * 128 >> 4) << 16, kLeading = 0x3FFFull << 16;
-  const std::uint64_t matrix = (wgmma_matrix(b) & ~kLeading) | kHalf;
+  constexpr std::uint64_t kPiece = (128ull * 128 >> 4) << 16, kLeading = 0x3FFFull << 16;
+  const std::uint64_t matrix = (wgmma_matrix(b) & ~kLeading) | kPiece;
 #pragma unroll
-  for (int k = 0; k < 4; ++k) {
+  for (int k = 0; k < 8; ++k) {
     if constexpr (kTiles == 8) {
       GS_WGMMA_ASM("wgmma.mma_async.sync.aligned.m64n64k16.f32.bf16.bf16 " GS_SUMS_32 ", {%32, %33, %34, %35}, %36, 1, 1, 1, 1;"
                    : GS_SUMS_16("+f", 0), GS_SUMS_16("+f", 4)
@@ -137,7 +138,10 @@ __device__ inline void wgmma_by_columns(float (&d)[kTiles][4], const std::uint32
   }
 }
 
-#undef GS_WGMMA_64X64
+// The 128 threads of a warpgroup; `group` names its barrier.
+__device__ inline void sync_warpgroup(std::uint32_t group) { GS_WGMMA_ASM("bar.sync %0, 128;" ::"r"(group + 2) : "memory"); }
+
+#undef GS_WGMMA_64X128
 #undef GS_SUMS_64
 #undef GS_SUMS_32
 #undef GS_WGMMA_64X256

@@ -10,7 +10,9 @@
 #include <vector>
 
 #include "model/dtype.h"
+#include "model/kernels/cuda/cluster.cuh"
 #include "model/kernels/cuda/ops.h"
+#include "model/kernels/cuda/tensor_map.h"
 #include "model/kernels/cuda/warp.cuh"
 #include "model/kernels/cuda/wgmma.cuh"
 #include "tests/model/cuda/device_array.h"
@@ -80,26 +82,26 @@ __device__ void load_fragments(const half_bits* x, std::uint32_t (&a)[kSteps][4]
   }
 }
 
-// Per block: rows [64, 64] = a b' for a and b [64, 128], f16; columns [64, 128] = c d for c [64, 64] and d [64, 128], bf16. early: what
-// the first sum was before the wait.
+// Per block, of matrices [64, 128] a and c, and [128, 128] b and d: rows = a b', f16; columns = c d, bf16. early: what the first sum was
+// before the wait.
 __global__ void warpgroup_kernel(const half_bits* a, const half_bits* b, const half_bits* c, const half_bits* d, float* rows,
                                  float* columns, float* early) {
   GS_DYNAMIC_SHARED(memory);
   unsigned char* const shared = memory + (1024 - reinterpret_cast<std::uintptr_t>(memory) % 1024) % 1024;
-  for (unsigned i = threadIdx.x; i < 64 * 16; i += 128) {
-    const unsigned row = i / 16, chunk = i % 16, place = chunk / 8 * 8192 + row * 128 + ((chunk % 8) ^ (row % 8)) * 16;
+  for (unsigned i = threadIdx.x; i < 128 * 16; i += 128) {
+    const unsigned row = i / 16, chunk = i % 16, place = chunk / 8 * 16384 + row * 128 + ((chunk % 8) ^ (row % 8)) * 16;
     std::memcpy(shared + place, b + i * 8, 16);
-    std::memcpy(shared + 16384 + place, d + i * 8, 16);
+    std::memcpy(shared + 32768 + place, d + i * 8, 16);
   }
   __syncthreads();
-  std::uint32_t left[8][4], weights[4][4];
+  std::uint32_t left[8][4], weights[8][4];
   load_fragments(a, left);
   load_fragments(c, weights);
-  float scores[8][4] = {{77}}, sums[16][4] = {};
+  float scores[16][4] = {{77}}, sums[16][4] = {};
   wgmma_begin();
   wgmma_by_rows(scores, left, shared);
   wgmma_commit();
-  wgmma_by_columns(sums, weights, shared + 16384);
+  wgmma_by_columns(sums, weights, shared + 32768);
   wgmma_commit();
   if (threadIdx.x == 0) early[blockIdx.x] = scores[0][0];
   wgmma_wait<0>();
@@ -107,7 +109,7 @@ __global__ void warpgroup_kernel(const half_bits* a, const half_bits* b, const h
     for (unsigned i = 0; i < 4; ++i) {
       const unsigned row = 64 * blockIdx.x + threadIdx.x / 32 * 16 + threadIdx.x % 32 / 4 + i / 2 * 8;
       const unsigned column = 8 * j + threadIdx.x % 4 * 2 + i % 2;
-      if (j < 8) rows[row * 64 + column] = scores[j][i];
+      rows[row * 128 + column] = scores[j][i];
       columns[row * 128 + column] = sums[j][i];
     }
   }
@@ -119,26 +121,69 @@ TEST(CudaEmulation, WarpgroupsMultiplyInTheBackground) {
     for (const float x : random_values(seed, count)) halves.push_back(to_half(x, type));
     return halves;
   };
-  const std::vector<half_bits> a = bits(1, 64 * 128, HalfType::kF16), b = bits(2, 64 * 128, HalfType::kF16);
-  const std::vector<half_bits> c = bits(3, 64 * 64, HalfType::kBF16), d = bits(4, 64 * 128, HalfType::kBF16);
+  const std::vector<half_bits> a = bits(1, 64 * 128, HalfType::kF16), b = bits(2, 128 * 128, HalfType::kF16);
+  const std::vector<half_bits> c = bits(3, 64 * 128, HalfType::kBF16), d = bits(4, 128 * 128, HalfType::kBF16);
   const DeviceArray<half_bits> device_a(a), device_b(b), device_c(c), device_d(d);
-  const DeviceArray<float> rows(4 * 64 * 64), columns(4 * 64 * 128), early(4);
-  launch(warpgroup_kernel, dim3(4), dim3(128), 33 * 1024, nullptr, device_a.data(), device_b.data(), device_c.data(), device_d.data(),
+  const DeviceArray<float> rows(4 * 64 * 128), columns(4 * 64 * 128), early(4);
+  allow_shared_memory(warpgroup_kernel, 65 * 1024);
+  launch(warpgroup_kernel, dim3(4), dim3(128), 65 * 1024, nullptr, device_a.data(), device_b.data(), device_c.data(), device_d.data(),
          rows.data(), columns.data(), early.data());
   const std::vector<float> y = rows.download(), z = columns.download(), before = early.download();
   for (std::size_t i = 0; i < z.size(); ++i) {
     const std::size_t row = i / 128 % 64, column = i % 128;
     double sum = 0, dot = 0;
     for (std::size_t k = 0; k < 128; ++k) {
-      dot += double{f16_to_f32(a[row * 128 + k])} * double{f16_to_f32(b[column % 64 * 128 + k])};
-      if (k < 64) sum += double{bf16_to_f32(c[row * 64 + k])} * double{bf16_to_f32(d[k * 128 + column])};
+      dot += double{f16_to_f32(a[row * 128 + k])} * double{f16_to_f32(b[column * 128 + k])};
+      sum += double{bf16_to_f32(c[row * 128 + k])} * double{bf16_to_f32(d[k * 128 + column])};
     }
     ASSERT_NEAR(z[i], sum, 1e-4) << i;
-    ASSERT_NEAR(y[i / 128 * 64 + column % 64], dot, 1e-4) << i;
+    ASSERT_NEAR(y[i], dot, 1e-4) << i;
   }
   int late = 0;
   for (const float x : before) late += x == 77;
   EXPECT_EQ(late, 2);
+}
+
+// Pairs of blocks: each block's thread 0 sends its numbers to the other, which adds what came to a box of `matrix` that the first block
+// brings to both.
+__global__ void pair_kernel(const __grid_constant__ CUtensorMap matrix, bool forget, float* out) {
+  GS_DYNAMIC_SHARED(memory);
+  Barrier* const came = reinterpret_cast<Barrier*>(memory + 8192);
+  uint4* const numbers = reinterpret_cast<uint4*>(memory + 8192 + 16);
+  const std::uint32_t rank = cluster_rank();
+  if (threadIdx.x == 0) {
+    barrier_init(came, 1);
+    barrier_arrive_expecting(came, 64 * 128 + 16);
+    barriers_are_ready();
+  }
+  cluster_sync();
+  if (threadIdx.x == 0 && rank == 0) copy_box(memory, &matrix, 1, 64, came, 3);
+  if (threadIdx.x == 0 && !forget) store_at(1 - rank, numbers, make_uint4(100 * blockIdx.x, 0, 0, 7), came);
+  barrier_wait(came, 0);
+  for (std::uint32_t i = threadIdx.x; i < 64 * 64; i += blockDim.x) {
+    const std::uint32_t row = i / 64, column = i % 64;
+    const half_bits value = reinterpret_cast<const half_bits*>(memory)[row * 64 + ((column / 8) ^ (row % 8)) * 8 + column % 8];
+    out[blockIdx.x * 64 * 64 + i] = bf16_to_f32(value) + static_cast<float>(numbers->x + numbers->w);
+  }
+  cluster_sync();
+}
+
+TEST(CudaEmulation, BlocksOfAClusterReachEachOther) {
+  // 50 rows of 96 columns: the box reaches beyond both.
+  const std::vector<bf16> values = random_bf16(6, 50 * 96);
+  const DeviceArray<bf16> device(values);
+  const CUtensorMap matrix = tensor_map(device.data(), 50, 96, 64);
+  const DeviceArray<float> out(4 * 64 * 64);
+  launch_clusters(pair_kernel, dim3(4), dim3(64), 2, 8192 + 64, nullptr, matrix, false, out.data());
+  const std::vector<float> y = out.download();
+  for (std::size_t i = 0; i < y.size(); ++i) {
+    const std::size_t block = i / 4096, row = 1 + i % 4096 / 64, column = 64 + i % 64;
+    const float value = row < 50 && column < 96 ? __bfloat162float(values[row * 96 + column]) : 0.0f;
+    ASSERT_EQ(y[i], value + static_cast<float>(100 * (block ^ 1) + 7)) << i;
+  }
+  EXPECT_DEATH(launch_clusters(pair_kernel, dim3(2), dim3(64), 2, 8192 + 64, nullptr, matrix, true, out.data()),
+               "what never comes.*\n.*warp 0:\n.*wait at mbarrier");
+  EXPECT_THROW(launch_clusters(pair_kernel, dim3(3), dim3(64), 2, 8192 + 64, nullptr, matrix, true, out.data()), Error);
 }
 
 __global__ void shuffle_kernel(int* out) {

@@ -64,29 +64,31 @@ void wgmma_step(float (*d)[4], const std::uint32_t (&a)[4], const void* b, bool 
   }
 }
 
+inline void sync_warpgroup(std::uint32_t, GS_EMULATED_PLACE) { ::emulation::meet_warpgroup(file, line); }
+
 template <int kSteps>
-void wgmma_by_rows(float (&sums)[8][4], const std::uint32_t (&left)[kSteps][4], const void* right) {
+void wgmma_by_rows(float (&sums)[16][4], const std::uint32_t (&left)[kSteps][4], const void* right) {
   const auto run = [](void* d, const void* a, const void* b) {
     for (unsigned step = 0; step < kSteps; ++step) {
-      // Halves of 64 columns, each 64 rows of 128 bytes.
-      wgmma_step<HalfType::kF16, 8>(static_cast<float(*)[4]>(d), static_cast<const std::uint32_t(*)[4]>(a)[step], b, step > 0,
-                                    [&](unsigned k, unsigned column) {
-                                      const unsigned element = step * 16 + k;
-                                      return element / 64 * 64 * 128 + column * 128 + element % 64 * 2;
-                                    });
+      // Pieces of 64 columns, each 128 rows of 128 bytes.
+      wgmma_step<HalfType::kF16, 16>(static_cast<float(*)[4]>(d), static_cast<const std::uint32_t(*)[4]>(a)[step], b, step > 0,
+                                     [&](unsigned k, unsigned column) {
+                                       const unsigned element = step * 16 + k;
+                                       return element / 64 * 128 * 128 + column * 128 + element % 64 * 2;
+                                     });
     }
   };
   ::emulation::queue_product(run, sums, left, right);
 }
 
 template <int kTiles>
-void wgmma_by_columns(float (&sums)[kTiles][4], const std::uint32_t (&left)[4][4], const void* right) {
+void wgmma_by_columns(float (&sums)[kTiles][4], const std::uint32_t (&left)[8][4], const void* right) {
   const auto run = [](void* d, const void* a, const void* b) {
-    for (unsigned step = 0; step < 4; ++step) {
-      // The descriptor's strides: 8192 bytes from 64 columns to the next, 1024 from eight rows to the next.
+    for (unsigned step = 0; step < 8; ++step) {
+      // The descriptor's strides: 16384 bytes from 64 columns to the next, 1024 from eight rows to the next.
       wgmma_step<HalfType::kBF16, kTiles>(
           static_cast<float(*)[4]>(d), static_cast<const std::uint32_t(*)[4]>(a)[step], b, true,
-          [&](unsigned k, unsigned column) { return column / 64 * 8192 + (step * 2 + k / 8) * 1024 + k % 8 * 128 + column % 64 * 2; });
+          [&](unsigned k, unsigned column) { return column / 64 * 16384 + (step * 2 + k / 8) * 1024 + k % 8 * 128 + column % 64 * 2; });
     }
   };
   ::emulation::queue_product(run, sums, left, right);
