@@ -2,6 +2,8 @@
 // V of 128 slots at a time, two warpgroups multiply, and while one makes weights of scores the tensor cores work for the other.
 #pragma once
 
+#include <algorithm>
+
 #include "model/kernels/cuda/attention_tile.cuh"
 #include "model/kernels/cuda/cluster.cuh"
 #include "model/kernels/cuda/device.h"
@@ -12,6 +14,7 @@ namespace gritstone::cuda {
 
 struct WarpgroupTileWork {
   TileWork tile;
+  std::uint32_t tile_count;
   CUtensorMap keys, values;  // boxes of kPageSlots rows: those of TileWork::keys, and of all pages
 };
 
@@ -71,10 +74,11 @@ class BlockPairs {
   std::uint32_t blocks_, first_, second_;
 };
 
-// One thread: K and V of every pair of blocks. In place of a missing one comes the first again: something finite that weighs nothing.
+// One thread: K and V of every pair of blocks; n counts pairs over all tiles of the block. In place of a missing one comes the first again:
+// something finite that weighs nothing.
 template <int kDim>
 __device__ void load_pairs(const WarpgroupTileWork& work, const AttentionTile& tile, std::uint32_t kv_head, BlockPairs pairs,
-                           unsigned char* shared, const AttentionBarriers& barriers) {
+                           unsigned char* shared, const AttentionBarriers& barriers, std::uint32_t& n) {
   using Shape = WarpgroupAttention<kDim>;
   const KvView& kv = work.tile.kv;
   const std::uint32_t* pages = work.tile.step.page_table + static_cast<std::size_t>(tile.sequence) * work.tile.step.table_stride;
@@ -83,7 +87,7 @@ __device__ void load_pairs(const WarpgroupTileWork& work, const AttentionTile& t
     for (std::uint32_t piece = 0; piece < kDim / 64; ++piece) copy_box(to + piece * Shape::kPiece, matrix, row, piece * 64, full, 1);
   };
 #pragma unroll 1
-  for (std::uint32_t n = 0; pairs.any(); ++n, pairs.advance()) {
+  for (; pairs.any(); ++n, pairs.advance()) {
     const RingPlace<Shape::kStages> ring(n);
     unsigned char* const stage = shared + ring.place * Shape::kStage;
     const std::uint32_t blocks[2] = {pairs.first(), pairs.second() == BlockPairs::kMissing ? pairs.first() : pairs.second()};
@@ -140,10 +144,10 @@ __device__ inline void weigh_pair(float (&scores)[16][4], float (&top)[2], float
   }
 }
 
-// A warpgroup's 64 queries.
+// A warpgroup's 64 queries; `pair` counts as n above.
 template <int kDim>
 __device__ void attend_pairs(const WarpgroupTileWork& work, const AttentionTile& tile, std::uint32_t head, BlockPairs pairs,
-                             unsigned char* shared, const AttentionBarriers& barriers) {
+                             unsigned char* shared, const AttentionBarriers& barriers, std::uint32_t& pair) {
   using Shape = WarpgroupAttention<kDim>;
   const std::uint32_t group = threadIdx.x / 128, lane = threadIdx.x % kWarp;
   const std::uint32_t* pages = work.tile.step.page_table + static_cast<std::size_t>(tile.sequence) * work.tile.step.table_stride;
@@ -160,17 +164,15 @@ __device__ void attend_pairs(const WarpgroupTileWork& work, const AttentionTile&
 
   float top[2] = {-INFINITY, -INFINITY}, sum[2] = {}, acc[kDim / 8][4] = {}, scores[16][4];
   std::uint32_t weights[8][4];
-  const auto seen = [&] { return pairs.any() && static_cast<int>(pairs.first() * kPageSlots) < most_visible; };
+  const auto seen = [&](const BlockPairs& some) { return some.any() && static_cast<int>(some.first() * kPageSlots) < most_visible; };
   const auto release = [&](Barrier* empty, std::uint32_t n) {
     if (threadIdx.x % 128 == 0) barrier_arrive_at(0, &empty[n % Shape::kStages]);
   };
-  const auto multiply_keys = [&](std::uint32_t n) {
+  const auto arrive = [&](Barrier* full, std::uint32_t n) {
     const RingPlace<Shape::kStages> ring(n);
-    barrier_wait(&barriers.keys_full[ring.place], ring.parity);
-    wgmma_begin();
-    wgmma_by_rows(scores, q, shared + ring.place * Shape::kStage);
-    wgmma_commit();
+    barrier_wait(&full[ring.place], ring.parity);
   };
+  const auto keys_of = [&](std::uint32_t n) { return shared + n % Shape::kStages * Shape::kStage; };
   const auto hide_block = [&](std::uint32_t block, float(&part)[8][4]) {
     const bool missing = block == BlockPairs::kMissing;
     const std::int32_t first_slot = missing ? INT32_MAX - 64 : static_cast<std::int32_t>(block * kPageSlots);
@@ -199,56 +201,84 @@ __device__ void attend_pairs(const WarpgroupTileWork& work, const AttentionTile&
     sync_warpgroup(group);
   };
 
-  std::uint32_t n = 0;
-  if (seen()) {
+  const auto weigh_scores = [&](float(&factors)[2]) {
+    hide_block(pairs.first(), reinterpret_cast<float(&)[8][4]>(scores[0]));
+    hide_block(pairs.second(), reinterpret_cast<float(&)[8][4]>(scores[8]));
+    weigh_pair(scores, top, sum, factors);
+  };
+  const auto pack = [&] {
+#pragma unroll
+    for (int k = 0; k < 8; ++k) pack_weights(scores[2 * k], scores[2 * k + 1], weights[k]);
+  };
+
+  if (seen(pairs)) {
+    float factors[2];
     wgmma_hold(q);
-    multiply_keys(0);
+    arrive(barriers.keys_full, pair);
+    wgmma_begin();
+    wgmma_by_rows(scores, q, keys_of(pair));
+    wgmma_commit();
     wgmma_wait<0>();
     wgmma_hold(scores);
-    release(barriers.keys_empty, 0);
-    bool more = true;
+    release(barriers.keys_empty, pair);
+    weigh_scores(factors);
+    pack();
+    BlockPairs next = pairs;
+    next.advance();
 #pragma unroll 1
-    for (; more; ++n) {
-      hide_block(pairs.first(), reinterpret_cast<float(&)[8][4]>(scores[0]));
-      hide_block(pairs.second(), reinterpret_cast<float(&)[8][4]>(scores[8]));
-      float factors[2];
-      weigh_pair(scores, top, sum, factors);
-      if (__any_sync(kAllLanes, (factors[0] != 1) | (factors[1] != 1))) scale(factors, acc);
-#pragma unroll
-      for (int k = 0; k < 8; ++k) pack_weights(scores[2 * k], scores[2 * k + 1], weights[k]);
-      const RingPlace<Shape::kStages> ring(n);
-      barrier_wait(&barriers.values_full[ring.place], ring.parity);
-      clear_unseen(n);
-      pairs.advance();
-      more = seen();
+    for (; seen(next); ++pair) {
+      arrive(barriers.values_full, pair);
+      clear_unseen(pair);
+      arrive(barriers.keys_full, pair + 1);
       wgmma_hold(acc);
       wgmma_hold(weights);
       wgmma_begin();
-      wgmma_by_columns(acc, weights, shared + ring.place * Shape::kStage + Shape::kPart);
+      wgmma_by_rows(scores, q, keys_of(pair + 1));
       wgmma_commit();
-      if (more) multiply_keys(n + 1);
+      wgmma_by_columns(acc, weights, keys_of(pair) + Shape::kPart);
+      wgmma_commit();
+      wgmma_wait<1>();
+      wgmma_hold(scores);
+      release(barriers.keys_empty, pair + 1);
+      pairs = next;
+      next.advance();
+      weigh_scores(factors);
       wgmma_wait<0>();
       wgmma_hold(acc);
-      wgmma_hold(scores);
-      release(barriers.values_empty, n);
-      if (more) release(barriers.keys_empty, n + 1);
+      wgmma_hold(weights);
+      release(barriers.values_empty, pair);
+      if (__any_sync(kAllLanes, (factors[0] != 1) | (factors[1] != 1))) scale(factors, acc);
+      pack();
     }
+    arrive(barriers.values_full, pair);
+    clear_unseen(pair);
+    wgmma_hold(acc);
+    wgmma_hold(weights);
+    wgmma_begin();
+    wgmma_by_columns(acc, weights, keys_of(pair) + Shape::kPart);
+    wgmma_commit();
+    wgmma_wait<0>();
+    wgmma_hold(acc);
+    release(barriers.values_empty, pair);
+    ++pair;
+    pairs.advance();
   }
   // Pairs that only the other warpgroup's queries see.
-  for (; pairs.any(); ++n, pairs.advance()) {
-    const RingPlace<Shape::kStages> ring(n);
+  for (; pairs.any(); ++pair, pairs.advance()) {
+    const RingPlace<Shape::kStages> ring(pair);
     barrier_wait(&barriers.keys_full[ring.place], ring.parity);
-    release(barriers.keys_empty, n);
+    release(barriers.keys_empty, pair);
     barrier_wait(&barriers.values_full[ring.place], ring.parity);
-    release(barriers.values_empty, n);
+    release(barriers.values_empty, pair);
   }
   write_results<kDim>(work.tile, tile, head, sum, acc);
 }
 
-// Block (head, tile): 128 queries of a head. Tiles are taken from the last, which in causal prefill sees most, to the first.
+// A block takes 128 queries of a head after the other, from the last tile, which in causal prefill sees most, to the first; every other
+// round runs backwards, so that all blocks get as much. K and V of the next ones are on their way while the results of one are written.
 //
 // For 128 slots and head_dim 128 the products of a block take 2,048 cycles (4,096 operations a cycle and processor), the 16,384
-// exponentials 1,024 (16 a cycle) and the instructions about 900 (450 a warp, two warps a scheduler).
+// exponentials 1,024 (16 a cycle) and the instructions about 1,400 (700 a warp, two warps a scheduler).
 template <int kDim>
 __global__ void __launch_bounds__(WarpgroupAttention<kDim>::kThreads, 1)
     attend_tile_warpgroup(const __grid_constant__ WarpgroupTileWork work) {
@@ -268,21 +298,35 @@ __global__ void __launch_bounds__(WarpgroupAttention<kDim>::kThreads, 1)
   }
   let_next_start();
   wait_for_previous();
-  const AttentionTile tile = work.tile.tiles[gridDim.y - 1 - blockIdx.y];
-  const std::uint32_t head = blockIdx.x, kv_head = head / (work.tile.arguments.heads / work.tile.kv.kv_heads);
-  if (work.tile.arguments.grouped) {
+  const std::uint32_t heads = work.tile.arguments.heads, items = heads * work.tile_count;
+  const auto tile_of = [&](std::uint32_t item) { return work.tile.tiles[work.tile_count - 1 - item / heads]; };
+  if (work.tile.arguments.grouped) {  // one item a block
+    const AttentionTile tile = tile_of(blockIdx.x);
     const std::uint32_t blocks = (static_cast<std::uint32_t>(tile.visible) + kPageSlots - 1) / kPageSlots;
     const std::uint32_t* pages = work.tile.step.page_table + static_cast<std::size_t>(tile.sequence) * work.tile.step.table_stride;
     mark_blocks<Shape::kThreads / kWarp>(tile, work.tile.step, work.tile.kv, pages, blocks, marks);
   }
   __syncthreads();
-  const BlockPairs pairs(work.tile, tile, marks);
+  const auto each_item = [&](const auto& attend) {
+#pragma unroll 1
+    for (std::uint32_t round = 0; round * gridDim.x < items; ++round) {
+      const std::uint32_t item = round * gridDim.x + (round % 2 == 0 ? blockIdx.x : gridDim.x - 1 - blockIdx.x);
+      if (item < items) attend(tile_of(item), item % heads);
+    }
+  };
+  std::uint32_t n = 0;
   if (threadIdx.x < Shape::kMultipliers) {
     registers_up<Shape::kMultiplierRegisters>();
-    attend_pairs<kDim>(work, tile, head, pairs, shared, barriers);
+    each_item([&](const AttentionTile& tile, std::uint32_t head) {
+      attend_pairs<kDim>(work, tile, head, BlockPairs(work.tile, tile, marks), shared, barriers, n);
+    });
   } else {
     registers_down<Shape::kLoaderRegisters>();
-    if (threadIdx.x == Shape::kMultipliers) load_pairs<kDim>(work, tile, kv_head, pairs, shared, barriers);
+    if (threadIdx.x != Shape::kMultipliers) return;
+    each_item([&](const AttentionTile& tile, std::uint32_t head) {
+      const std::uint32_t kv_head = head / (heads / work.tile.kv.kv_heads);
+      load_pairs<kDim>(work, tile, kv_head, BlockPairs(work.tile, tile, marks), shared, barriers, n);
+    });
   }
 }
 
@@ -291,9 +335,13 @@ void launch_warpgroup_attention(Stream stream, const TileWork& work, std::uint32
   using Shape = WarpgroupAttention<kDim>;
   // How many rows there are is not known here; none beyond is asked for.
   constexpr std::uint64_t kRows = std::uint64_t{1} << 31;
-  const WarpgroupTileWork full{work, tensor_map(work.keys, kRows, kDim, kPageSlots), tensor_map(work.kv.memory, kRows, kDim, kPageSlots)};
+  const WarpgroupTileWork full{work, tile_count, tensor_map(work.keys, kRows, kDim, kPageSlots),
+                               tensor_map(work.kv.memory, kRows, kDim, kPageSlots)};
   const std::size_t shared = Shape::kSharedBytes + (work.arguments.grouped ? work.step.table_stride : 0);
-  launch_overlapped(attend_tile_warpgroup<kDim>, dim3(work.arguments.heads, tile_count), dim3(Shape::kThreads), shared, stream, full);
+  const std::uint32_t items = work.arguments.heads * tile_count;
+  const auto processors = static_cast<std::uint32_t>(device_properties().multiProcessorCount);
+  const std::uint32_t blocks = work.arguments.grouped ? items : std::min(items, processors);
+  launch_overlapped(attend_tile_warpgroup<kDim>, dim3(blocks), dim3(Shape::kThreads), shared, stream, full);
 }
 
 }  // namespace gritstone::cuda

@@ -58,6 +58,10 @@ __global__ void __launch_bounds__(kThreads)
   wait_for_previous();
   const std::uint32_t part = blockIdx.x, row = blockIdx.y;
   if (part == kQuery && arguments.q == nullptr && arguments.q_half == nullptr) return;
+  // First, so that these loads, each of which waits for the one before, are under way with those of the row.
+  const std::uint32_t slot = static_cast<std::uint32_t>(step.slot[row]);
+  const std::uint32_t page = step.page_table[static_cast<std::size_t>(step.sequence[row]) * step.table_stride + slot / kPageSlots];
+  const std::size_t position = static_cast<std::size_t>(step.position[row]);
   const HalfType type = arguments.qkv_type;
   const std::uint32_t dim = kv.head_dim, half = dim / 2;
   const std::uint32_t q_width = arguments.heads * dim, kv_width = kv.kv_heads * dim;
@@ -71,9 +75,6 @@ __global__ void __launch_bounds__(kThreads)
     for (std::uint32_t i = 4 * threadIdx.x; i < width; i += 4 * kThreads) sum += squares(load4(x + i, type));
     factor = rsqrtf(block_sum(sum) / static_cast<float>(width) + arguments.eps);
   }
-  const std::uint32_t slot = static_cast<std::uint32_t>(step.slot[row]);
-  const std::uint32_t page = step.page_table[static_cast<std::size_t>(step.sequence[row]) * step.table_stride + slot / kPageSlots];
-  const std::size_t position = static_cast<std::size_t>(step.position[row]);
   if (layer == 0 && part == kKey && threadIdx.x == 0) {
     kv.positions[page * kPageSlots + slot % kPageSlots] = step.position[row];
     kv.groups[page * kPageSlots + slot % kPageSlots] = step.group[row];
