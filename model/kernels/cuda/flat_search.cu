@@ -18,8 +18,6 @@ constexpr int kPerThread = 16;
 constexpr std::uint32_t kSegment = kThreads * kPerThread;  // keys one block selects from, in registers
 // Vectors whose scores exist at once: 64 MB of scores for 64 queries.
 constexpr std::size_t kChunk = std::size_t{1} << 18;
-// Up to so many the own kernel takes them, four at a time: one is at 96 % of the bandwidth, eight are not (docs/results/cuda.md).
-constexpr std::uint32_t kVecQueries = 8;
 
 // Orders like the score, then by descending id; never 0, which stands for nothing.
 __device__ inline Key make_key(float score, std::uint32_t id) {
@@ -33,19 +31,18 @@ __device__ inline float score_of(Key key) {
 }
 __device__ inline std::uint32_t id_of(Key key) { return 0xFFFFFFFFu - static_cast<std::uint32_t>(key); }
 
-// scores[q * stride + r] = vectors[r] . queries[q]: a warp per vector, all queries in shared memory as f32.
-template <int kQueries>
-__global__ void __launch_bounds__(kThreads) inner_products_kernel(const __half* vectors, std::uint32_t rows, std::uint32_t dim,
-                                                                  const __half* queries, float* scores, std::size_t stride) {
+// scores[r] = vectors[r] . query: a warp per vector, the query in shared memory.
+__global__ void __launch_bounds__(kThreads)
+    inner_products_kernel(const __half* vectors, std::uint32_t rows, std::uint32_t dim, const __half* query, float* scores) {
   GS_DYNAMIC_SHARED(shared);
   __half* const q = reinterpret_cast<__half*>(shared);
-  for (std::uint32_t i = threadIdx.x; i < kQueries * dim; i += kThreads) q[i] = queries[i];
+  for (std::uint32_t i = threadIdx.x; i < dim; i += kThreads) q[i] = query[i];
   __syncthreads();
   const std::uint32_t lane = threadIdx.x % kWarp;
   const std::uint32_t warps = gridDim.x * (kThreads / kWarp);
   for (std::uint32_t row = blockIdx.x * (kThreads / kWarp) + threadIdx.x / kWarp; row < rows; row += warps) {
     const __half* const v = vectors + static_cast<std::size_t>(row) * dim;
-    float sums[kQueries] = {};
+    float sum = 0;
 #pragma unroll 4
     for (std::uint32_t begin = 0; begin < dim; begin += 8 * kWarp) {
       const std::uint32_t c = begin + 8 * lane;
@@ -56,20 +53,12 @@ __global__ void __launch_bounds__(kThreads) inner_products_kernel(const __half* 
       for (int j = 0; j < 4; ++j) {
         __half2 pair;
         memcpy(&pair, &w[j], sizeof(pair));
-        const float low = __low2float(pair), high = __high2float(pair);
-#pragma unroll
-        for (int t = 0; t < kQueries; ++t) {
-          const __half* const x = q + t * dim + c + 2 * j;
-          sums[t] = fmaf(low, __half2float(x[0]), sums[t]);
-          sums[t] = fmaf(high, __half2float(x[1]), sums[t]);
-        }
+        sum = fmaf(__low2float(pair), __half2float(q[c + 2 * j]), sum);
+        sum = fmaf(__high2float(pair), __half2float(q[c + 2 * j + 1]), sum);
       }
     }
-#pragma unroll
-    for (int t = 0; t < kQueries; ++t) {
-      const float sum = warp_sum(sums[t]);
-      if (lane == 0) scores[t * stride + row] = sum;
-    }
+    sum = warp_sum(sum);
+    if (lane == 0) scores[row] = sum;
   }
 }
 
@@ -162,21 +151,12 @@ __global__ void __launch_bounds__(kThreads)
 
 void score(Stream stream, Blas& blas, const __half* vectors, std::uint32_t rows, std::uint32_t dim, const __half* queries,
            std::uint32_t query_count, float* scores) {
-  // The largest tile of queries that fits into 48 KiB of shared memory.
-  const auto run = [&](auto kernel, std::uint32_t count, std::uint32_t first) {
-    const unsigned blocks = static_cast<unsigned>(std::min<std::size_t>(ceil_div(rows, kThreads / kWarp), 2048));
-    launch(kernel, dim3(blocks), dim3(kThreads), count * dim * sizeof(__half), stream, vectors, rows, dim, queries + first * dim,
-           scores + first * kChunk, kChunk);
-  };
-  if (query_count > kVecQueries || dim > 4096) return blas.inner_products(vectors, rows, dim, queries, query_count, scores, kChunk);
-  for (std::uint32_t first = 0; first < query_count;) {
-    const std::uint32_t left = query_count - first;
-    const std::uint32_t count = left >= 4 ? 4 : left >= 2 ? 2 : 1;
-    count == 4   ? run(inner_products_kernel<4>, 4, first)
-    : count == 2 ? run(inner_products_kernel<2>, 2, first)
-                 : run(inner_products_kernel<1>, 1, first);
-    first += count;
+  // One query is at 96 % of the bandwidth so. For more the instructions would be the limit: four were slower than 64 with cuBLAS.
+  if (query_count > 1 || dim * sizeof(__half) > kFreeShared) {
+    return blas.inner_products(vectors, rows, dim, queries, query_count, scores, kChunk);
   }
+  const unsigned blocks = static_cast<unsigned>(std::min<std::size_t>(ceil_div(rows, kThreads / kWarp), 2048));
+  launch(inner_products_kernel, dim3(blocks), dim3(kThreads), dim * sizeof(__half), stream, vectors, rows, dim, queries, scores);
 }
 
 std::size_t candidates(std::size_t n, std::uint32_t k) { return ceil_div(n, kSegment) * k; }
