@@ -5,9 +5,11 @@
 #     sanitizer   compute-sanitizer over the same tests (TOOLS="memcheck racecheck synccheck", FILTER)
 #     parity      transformers in bf16 on the same GPU (python3 with torch and transformers)
 #     agreement   teacher-forced choices against the CPU's f32 (SMOLLM2=FILE, TEXT=FILE)
+#     kernels     single kernels in every form, beside cuBLAS
 #     bf16 q4     speed of the synthetic OLMoE-1B-7B in bf16 and Q4_K
 #     peer        transformers' speed on the same GPU
 #     reuse       time to the first token under each reuse policy
+#     search      a collection of 4,300 passages, large enough to be searched on the GPU, through the commands of a user
 # Needs a build with -DGRITSTONE_CUDA=ON -DGRITSTONE_BENCH=ON. Models are made in the work directory (14 GB in bf16).
 set -uo pipefail
 cd "$(dirname "$0")/../.."
@@ -41,12 +43,28 @@ for stage in "$@"; do
       done ;;
     parity) run python3 tests/reference/compare_cuda.py --gritstone "$gritstone" ;;
     agreement) run "$bench/cuda_agreement_bench" "${SMOLLM2:?}" "${TEXT:?}" ;;
+    kernels) run "$bench/cuda_kernels_bench" ;;
     bf16) run "$bench/cuda_bench" "$work/olmoe-bf16.gguf" --synth bf16 ;;
     q4) run "$bench/cuda_bench" "$work/olmoe-q4_k.gguf" --synth q4_k --skip-search ;;
     peer) run python3 tests/bench/transformers_olmoe.py ${PEER_OPTIONS:-} ;;
     reuse)
       synth "${REUSE_TYPE:-bf16}"
       run "$bench/reuse_bench" "$work/olmoe-${REUSE_TYPE:-bf16}.gguf" --device cuda --threads "$(nproc)" --span-type bf16 --work "$work/reuse" ${REUSE_OPTIONS:-} ;;
+    search)
+      synth bf16
+      python3 - "$work/passages" <<'END'
+import pathlib, random, sys
+folder, draw = pathlib.Path(sys.argv[1]), random.Random(1)
+folder.mkdir(parents=True, exist_ok=True)
+words = ["".join(draw.choice("bcdfglmnprst") + draw.choice("aeiou") for _ in range(3)) for _ in range(3000)]
+for i in range(4300):
+    (folder / f"{i}.txt").write_text(" ".join(draw.choices(words, k=30)) + "\n")
+END
+      common=(-m "$work/olmoe-bf16.gguf" --device cuda --store "$work/store" -c passages)
+      run "$gritstone" index "$work/passages" --kv off -q --json "${common[@]}"
+      for i in 7 4242; do
+        run "$gritstone" search "$(cat "$work/passages/$i.txt")" --mode dense -k 1 --json "${common[@]}"
+      done ;;
     *) echo "cuda_check.sh: unknown stage $stage" >&2; exit 1 ;;
   esac
 done
