@@ -219,6 +219,30 @@ void search(std::size_t rounds, const Limits& limits) {
   }
 }
 
+// What finding the largest logits adds to a step of decoding.
+void top_logits(std::size_t rounds) {
+  constexpr std::uint32_t kVocab = 50304;
+  std::mt19937 random(1);
+  std::normal_distribution<float> normal(0, 3);
+  std::vector<float> values(64 * kVocab);
+  for (float& value : values) value = normal(random);
+  const DeviceBuffer logits(values.size() * sizeof(float)), workspace(cuda::top_logits_workspace(64, kVocab, kMaxTopLogits));
+  check(cudaMemcpy(logits.data(), values.data(), logits.bytes(), cudaMemcpyHostToDevice), "upload");
+  const cuda::PinnedBuffer top(64 * kMaxTopLogits * sizeof(TopLogit));
+  for (const std::uint32_t k : {16u, 128u, 256u}) {
+    for (const std::uint32_t batch : {1u, 8u, 64u}) {
+      // Many in a row: their launches overlap, as those of a step do.
+      constexpr int kInARow = 50;
+      const double ms = device_ms(rounds, [&] {
+        for (int i = 0; i < kInARow; ++i) {
+          cuda::top_logits(nullptr, logits.as<float>(), batch, kVocab, k, workspace.data(), top.as<TopLogit>());
+        }
+      });
+      std::printf("| the %u largest of 50,304 logits, batch %u | %.1f us | |\n", k, batch, ms * 1e3 / kInARow);
+    }
+  }
+}
+
 }  // namespace
 }  // namespace gritstone
 
@@ -263,6 +287,7 @@ int main(int argc, char** argv) {
       bench.embed(64, 512, Attention::kBidirectional);
       bench.embed(64, 512, Attention::kCausal);
     }
+    top_logits(rounds);
     if (!skip_search) search(rounds, limits);
   } catch (const gritstone::Error& error) {
     std::fprintf(stderr, "cuda_bench: %s\n", error.what());
