@@ -36,6 +36,13 @@ class Decoder {
     capacity_ = capacity;
   }
 
+  // How many of the largest logits the next step is to give for each row; 0: whole rows. Asked before every step, since a repetition
+  // penalty needs more the more was written.
+  std::size_t wish_top() {
+    top_ = sampler_.needed_top(1 + draft_.size()).value_or(0);
+    return top_;
+  }
+
   std::optional<NextTokens> step(const JobOutput& output) {
     if (sampled_ == 0) {
       first_token_ = Clock::now();
@@ -44,9 +51,8 @@ class Decoder {
     }
     // One row of logits for the token that was certain, one for each draft behind it.
     std::size_t accepted = 0;
-    const std::size_t vocab = std::min(vocab_, output.logits.size());
     for (std::size_t row = 0;; ++row) {
-      const TokenId id = sampler_.sample(std::span(output.logits).subspan(row * vocab, vocab));
+      const TokenId id = sample(output, row);
       ++sampled_;
       const bool held = row < draft_.size() && draft_[row] == id;
       accepted += held ? 1 : 0;
@@ -67,6 +73,7 @@ class Decoder {
     draft_ = propose();
     next.tokens.insert(next.tokens.end(), draft_.begin(), draft_.end());
     if (!draft_.empty()) next.logits = Wants::Logits::kAll;
+    next.top_logits = wish_top();
     ++slots_;
     return next;
   }
@@ -91,6 +98,12 @@ class Decoder {
   }
 
  private:
+  TokenId sample(const JobOutput& output, std::size_t row) {
+    const std::size_t top = std::min(top_, output.top.size()), vocab = std::min(vocab_, output.logits.size());
+    if (top_ > 0) return sampler_.sample(std::span(output.top).subspan(row * top, top));
+    return sampler_.sample(std::span(output.logits).subspan(row * vocab, vocab));
+  }
+
   std::nullopt_t end(FinishReason reason, std::size_t accepted) {
     count_step(accepted);
     finish_reason_ = reason;
@@ -127,6 +140,7 @@ class Decoder {
   std::vector<TokenId> stop_ids_;
   std::size_t max_new_tokens_;
   std::size_t vocab_;
+  std::size_t top_ = 0;  // of the running step
   std::function<void(std::string_view)> on_text_;
   std::string text_;
   std::vector<TokenId> ids_;
@@ -180,6 +194,7 @@ GenerateResult generate(Engine& engine, const Tokenizer& tokenizer, GenerateRequ
   job.tokens = std::move(request.prompt);
   job.runs = std::move(request.runs);
   job.wants.logits = Wants::Logits::kLast;
+  job.wants.top_logits = decoder->wish_top();
   job.wants.kv = std::move(request.save);
   job.priority = request.priority;
   job.deadline = request.deadline;

@@ -45,6 +45,30 @@ TokenId Sampler::sample(std::span<const float> logits) {
   return chosen;
 }
 
+std::optional<std::size_t> Sampler::needed_top(std::size_t draws) const {
+  const std::size_t kept = options_.temperature == 0 ? 1 : options_.top_k;
+  if (kept == 0 || kept > kMaxTopLogits || options_.repetition_penalty < 1) return std::nullopt;
+  std::size_t lowered = 0;
+  if (options_.repetition_penalty > 1) {
+    lowered = recent_counts_.size() + draws - 1;
+    if (options_.repetition_window > 0) lowered = std::min(lowered, options_.repetition_window);
+  }
+  // Of the kept + lowered largest at least `kept` stay as they are: a token that is not among them has so many before it, and sinks at
+  // most.
+  return lowered <= kMaxTopLogits - kept ? std::optional(kept + lowered) : std::nullopt;
+}
+
+TokenId Sampler::sample(std::span<const TopLogit> top) {
+  candidates_.clear();
+  for (const TopLogit& entry : top) {
+    if (entry.id >= 0) candidates_.push_back({entry.id, penalised(entry.id, entry.logit)});
+  }
+  if (candidates_.empty()) throw Error(ErrorCode::kDevice, "none of the logits is finite");
+  const TokenId chosen = options_.temperature == 0 ? std::min_element(candidates_.begin(), candidates_.end(), before)->id : draw();
+  remember(chosen);
+  return chosen;
+}
+
 TokenId Sampler::greedy(std::span<const float> logits) const {
   TokenId best = -1;
   double best_logit = 0;
@@ -61,7 +85,6 @@ TokenId Sampler::greedy(std::span<const float> logits) const {
 }
 
 TokenId Sampler::draw() {
-  const auto before = [](const Candidate& a, const Candidate& b) { return a.logit != b.logit ? a.logit > b.logit : a.id < b.id; };
   // Only top-k spares sorting the whole vocabulary; 50,304 candidates sort in about 3 ms, a small part of a decode step.
   if (options_.top_k > 0 && options_.top_k < candidates_.size()) {
     const auto middle = candidates_.begin() + static_cast<std::ptrdiff_t>(options_.top_k);

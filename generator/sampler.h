@@ -4,10 +4,12 @@
 #include <cstddef>
 #include <cstdint>
 #include <deque>
+#include <optional>
 #include <span>
 #include <unordered_map>
 #include <vector>
 
+#include "model/kernels/top_logits.h"
 #include "model/token.h"
 
 namespace gritstone {
@@ -43,12 +45,23 @@ class Sampler {
   // Throws Error(kDevice) if no logit is finite.
   TokenId sample(std::span<const float> logits);
 
+  // How many of a row's largest logits lead to the same choice as the whole row, in each of the next `draws` (at least 1) draws. Nothing
+  // where all are needed, or more than kMaxTopLogits:
+  //   - temperature without top-k: top-p and the draw itself add up all probabilities, and how many min-p keeps is not known before;
+  //   - a repetition penalty below 1, which raises tokens that may be anywhere in the row.
+  // A penalty above 1 only lowers: those it lowers may leave the top, so as many more are needed as there are different tokens in its
+  // window.
+  std::optional<std::size_t> needed_top(std::size_t draws = 1) const;
+  // As above, from the row's largest logits as top_logits() gives them. REQUIRES: at least needed_top() of them.
+  TokenId sample(std::span<const TopLogit> top);
+
  private:
   struct Candidate {
     TokenId id;
     double logit;
   };
 
+  static bool before(const Candidate& a, const Candidate& b) { return a.logit != b.logit ? a.logit > b.logit : a.id < b.id; }
   TokenId greedy(std::span<const float> logits) const;
   TokenId draw();
   double penalised(TokenId id, float logit) const;

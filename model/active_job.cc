@@ -76,8 +76,11 @@ void ActiveJob::begin_round(const ModelConfig& config) {
   // Logits are a fifth of a megabyte a token: the memory of the last round serves again.
   std::vector<float> logits = std::move(output.logits);
   logits.clear();
+  std::vector<TopLogit> top = std::move(output.top);
+  top.clear();
   output = JobOutput{};
   output.logits = std::move(logits);
+  output.top = std::move(top);
   output.tokens = tokens;
   output.hidden.resize(job.wants.hidden_after.size());
   for (std::vector<float>& states : output.hidden) states.resize(tokens * config.hidden);
@@ -108,6 +111,7 @@ bool ActiveJob::continue_with(NextTokens next) {
   job.tokens = std::move(next.tokens);
   job.attention = Attention::kCausal;
   job.wants.logits = next.logits;
+  job.wants.top_logits = next.top_logits;
   done = 0;
   decoding = true;
   return true;

@@ -8,6 +8,7 @@
 
 #include "base/kv_span.h"
 #include "model/engine.h"
+#include "model/kernels/top_logits.h"
 #include "model/kv_pages.h"
 #include "model/ops/step.h"
 
@@ -33,6 +34,16 @@ class StepObserver {
   virtual bool gives_way() = 0;
 };
 
+// What a step's rows came to; valid until the next step.
+struct StepLogits {
+  // [rows, vocab]: those of StepRows::logit_rows that want the whole row, in their order; all of them from a backend that makes no tops.
+  std::span<const float> whole;
+  // [logit_rows.size(), top_stride], top_stride at least the most that any row wants, as top_logits() gives them; undefined for the rows
+  // that want the whole. top_stride 0: this backend makes no tops (or no row wanted one).
+  std::span<const TopLogit> tops;
+  std::size_t top_stride = 0;
+};
+
 // Not thread-safe: the engine's thread owns it. Everything may throw Error(kDevice), or kMemoryBudget where the device has no room for a
 // step of this size; then nothing was loaded or lost, and a smaller step may work.
 class Backend {
@@ -52,9 +63,8 @@ class Backend {
   virtual KvSpan save(const KvSequence& sequence, std::size_t slot, std::size_t count, KvType type) = 0;
   // Seconds of the last forward that went into loading, where load itself only takes note.
   virtual double load_seconds() const noexcept = 0;
-  // Computes the step's rows, writing K and V into their slots. Returns logits [step.logit_rows.size(), vocab], valid until the next call;
-  // nothing if the observer abandoned the step.
-  virtual std::span<const float> forward(const StepRows& step, StepObserver& observer) = 0;
+  // Computes the step's rows, writing K and V into their slots. Returns nothing if the observer abandoned the step.
+  virtual StepLogits forward(const StepRows& step, StepObserver& observer) = 0;
 };
 
 // Throw what Engine::create throws.

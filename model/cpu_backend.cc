@@ -30,11 +30,11 @@ class CpuBackend : public Backend {
   KvSpan save(const KvSequence& sequence, std::size_t slot, std::size_t count, KvType type) override {
     return transfer_.save(sequence, slot, count, type);
   }
-  std::span<const float> forward(const StepRows& step, StepObserver& observer) override {
+  StepLogits forward(const StepRows& step, StepObserver& observer) override {
     if (!transformer_.forward(step, pool_, observer)) return {};
     logits_.resize(step.logit_rows.size() * config_.vocab);
     if (!logits_.empty()) transformer_.logits(step.logit_rows, logits_.data());
-    return logits_;
+    return {logits_, {}, 0};
   }
 
  private:

@@ -121,7 +121,7 @@ class CudaBackend : public Backend {
   KvSpan save(const KvSequence& sequence, std::size_t slot, std::size_t count, KvType type) override {
     return spans_.save(sequence, slot, count, type, stream_.get());
   }
-  std::span<const float> forward(const StepRows& step, StepObserver& observer) override {
+  StepLogits forward(const StepRows& step, StepObserver& observer) override {
     spans_.reset_seconds();
     return transformer_.forward(step, observer);
   }

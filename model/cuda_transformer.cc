@@ -40,7 +40,8 @@ CudaTransformer::CudaTransformer(const ModelConfig& config, const CudaWeights& w
       blas_(stream),
       matrix_step_(config, !deterministic, 0),
       vec_step_(config, true, cuda::kVecRows),
-      vec_logits_(cuda::kVecRows * config.vocab * sizeof(float)) {
+      vec_logits_(cuda::kVecRows * config.vocab * sizeof(float)),
+      vec_tops_(cuda::kVecRows * kMaxTopLogits * sizeof(TopLogit)) {
   const RopeTable table(config);
   rope_memory_ = cuda::DeviceBuffer(2 * table.cos.size() * sizeof(float));
   float* const cos = rope_memory_.as<float>();
@@ -48,7 +49,7 @@ CudaTransformer::CudaTransformer(const ModelConfig& config, const CudaWeights& w
   cuda::check(cudaMemcpy(cos, table.cos.data(), table.cos.size() * sizeof(float), cudaMemcpyHostToDevice), "upload of the RoPE table");
   cuda::check(cudaMemcpy(sin, table.sin.data(), table.sin.size() * sizeof(float), cudaMemcpyHostToDevice), "upload of the RoPE table");
   rope_ = {cos, sin};
-  const Sizes sizes{cuda::kVecRows, cuda::kVecRows, 0, cuda::kVecRows};
+  const Sizes sizes{cuda::kVecRows, cuda::kVecRows, 0, cuda::kVecRows, kMaxTopLogits};
   std::size_t bytes = 0;
   carve(sizes, true, nullptr, bytes);
   vec_memory_ = cuda::DeviceBuffer(bytes);
@@ -58,8 +59,10 @@ CudaTransformer::CudaTransformer(const ModelConfig& config, const CudaWeights& w
 CudaTransformer::~CudaTransformer() {
   cudaStreamSynchronize(stream_);
   for (const auto& by_rows : graphs_) {
-    for (const cudaGraphExec_t graph : by_rows) {
-      if (graph != nullptr) cudaGraphExecDestroy(graph);
+    for (const auto& by_top : by_rows) {
+      for (const cudaGraphExec_t graph : by_top) {
+        if (graph != nullptr) cudaGraphExecDestroy(graph);
+      }
     }
   }
 }
@@ -82,7 +85,9 @@ CudaTransformer::Activations CudaTransformer::carve(const Sizes& sizes, bool vec
   for (std::size_t n = 1; n <= sizes.vec_attention_rows; ++n) most_splits = std::max(most_splits, splits(n));
   carver.take(a.attention_workspace,
               cuda::attention_vec_workspace(u32(sizes.vec_attention_rows), u32(config_.heads), u32(config_.head_dim), most_splits));
-  carver.take(a.logits, std::min(sizes.logit_rows, kLogitRows) * config_.vocab);
+  const std::size_t logit_rows = std::min(sizes.logit_rows, kLogitRows);
+  carver.take(a.logits, logit_rows * config_.vocab);
+  if (sizes.top > 0) carver.take(a.top_workspace, cuda::top_logits_workspace(u32(logit_rows), u32(config_.vocab), u32(sizes.top)));
   if (vec) {
     carver.take(a.attended_f32, rows * q_width);
     carver.take(a.h_f32, pairs * config_.ffn);
@@ -112,15 +117,41 @@ std::uint32_t CudaTransformer::splits(std::size_t rows) const noexcept {
 
 void CudaTransformer::wait(const char* what) const { cuda::check(cudaStreamSynchronize(stream_), what); }
 
-const float* CudaTransformer::to_host(const float* device, std::size_t count) {
+void CudaTransformer::reserve_host(std::size_t count) {
   if (host_.bytes() < count * sizeof(float)) host_ = cuda::PinnedBuffer(count * sizeof(float) * 3 / 2);
+}
+
+std::size_t CudaTransformer::top_variant(const StepRows& step) {
+  const auto most = std::max_element(step.logit_tops.begin(), step.logit_tops.end());
+  const std::size_t wanted = most != step.logit_tops.end() ? *most : 0;
+  return static_cast<std::size_t>(std::lower_bound(kTopSizes.begin(), kTopSizes.end(), wanted) - kTopSizes.begin());
+}
+
+std::size_t CudaTransformer::queue_whole_rows(std::span<const std::size_t> tops, const float* logits, float* host) {
+  std::size_t copied = 0;
+  for (std::size_t row = 0; row < tops.size();) {
+    std::size_t rows = 0;  // one copy for neighbours
+    while (row + rows < tops.size() && tops[row + rows] == 0) ++rows;
+    if (rows > 0) {
+      cuda::check(cudaMemcpyAsync(host + copied * config_.vocab, logits + row * config_.vocab, rows * config_.vocab * sizeof(float),
+                                  cudaMemcpyDeviceToHost, stream_),
+                  "download of logits");
+    }
+    copied += rows;
+    row += rows + 1;
+  }
+  return copied;
+}
+
+const float* CudaTransformer::to_host(const float* device, std::size_t count) {
+  reserve_host(count);
   cuda::check(cudaMemcpyAsync(host_.as<float>(), device, count * sizeof(float), cudaMemcpyDeviceToHost, stream_),
               "download of a step's states");
   wait("a step");
   return host_.as<float>();
 }
 
-std::span<const float> CudaTransformer::forward(const StepRows& step, StepObserver& observer) {
+StepLogits CudaTransformer::forward(const StepRows& step, StepObserver& observer) {
   try {
     return step.size() > cuda::kVecRows || deterministic_ ? matrix_forward(step, observer) : vec_pass(step, observer);
   } catch (...) {

@@ -10,9 +10,10 @@ void CudaTransformer::dense(const cuda::DeviceMatrix& w, const cuda::half_bits* 
   cuda::gemm(stream_, w, x, u32(rows), y, add, deterministic_);
 }
 
-std::span<const float> CudaTransformer::matrix_forward(const StepRows& step, StepObserver& observer) {
+StepLogits CudaTransformer::matrix_forward(const StepRows& step, StepObserver& observer) {
   matrix_step_.fill(step);
-  const Sizes sizes{step.size(), matrix_step_.vec_rows(step.size()), matrix_step_.key_blocks(step.size()), step.logit_rows.size()};
+  const Sizes sizes{step.size(), matrix_step_.vec_rows(step.size()), matrix_step_.key_blocks(step.size()), step.logit_rows.size(),
+                    kTopSizes[top_variant(step)]};
   std::size_t bytes = 0;
   carve(sizes, false, nullptr, bytes);
   if (matrix_memory_.bytes() < bytes) {
@@ -30,7 +31,7 @@ std::span<const float> CudaTransformer::matrix_forward(const StepRows& step, Ste
     if (step.projected(layer) > 0) matrix_layer(step, layer, observer, a);
   }
   if (loading) spans_.end();
-  const std::span<const float> logits = matrix_logits(step, a);
+  const StepLogits logits = matrix_logits(step, a);
   wait("a step");
   return logits;
 }
@@ -112,19 +113,30 @@ void CudaTransformer::feed_forward(const StepRows& step, std::size_t layer, Step
                         next);
 }
 
-std::span<const float> CudaTransformer::matrix_logits(const StepRows& step, const Activations& a) {
-  const std::size_t vocab = config_.vocab, total = step.logit_rows.size();
+StepLogits CudaTransformer::matrix_logits(const StepRows& step, const Activations& a) {
+  const std::size_t vocab = config_.vocab, total = step.logit_rows.size(), top = kTopSizes[top_variant(step)];
+  if (many_tops_.bytes() < total * top * sizeof(TopLogit)) many_tops_ = cuda::PinnedBuffer(total * top * sizeof(TopLogit) * 3 / 2);
+  StepLogits logits{{}, {many_tops_.as<TopLogit>(), total * top}, top};
   many_logits_.clear();
   for (std::size_t first = 0; first < total; first += kLogitRows) {
     const std::size_t rows = std::min(kLogitRows, total - first);
     cuda::rms_norm(stream_, a.x, matrix_step_.logit_rows() + first, u32(rows), u32(config_.hidden), weights_.output_norm(),
                    config_.rms_norm_eps, a.normed, half_type(weights_.output().format), nullptr);
     dense(weights_.output(), a.normed, rows, a.logits, false);
-    const float* const chunk = to_host(a.logits, rows * vocab);
-    if (total <= kLogitRows) return {chunk, rows * vocab};
-    many_logits_.insert(many_logits_.end(), chunk, chunk + rows * vocab);
+    const auto tops = std::span(step.logit_tops).subspan(first, rows);
+    const std::size_t whole = static_cast<std::size_t>(std::count(tops.begin(), tops.end(), 0u));
+    if (whole < rows) {
+      cuda::top_logits(stream_, a.logits, u32(rows), u32(vocab), u32(top), a.top_workspace, many_tops_.as<TopLogit>() + first * top);
+    }
+    if (whole == 0) continue;
+    reserve_host(whole * vocab);
+    queue_whole_rows(tops, a.logits, host_.as<float>());
+    wait("a step");
+    logits.whole = {host_.as<float>(), whole * vocab};
+    if (total > kLogitRows) many_logits_.insert(many_logits_.end(), logits.whole.begin(), logits.whole.end());
   }
-  return many_logits_;
+  if (total > kLogitRows) logits.whole = many_logits_;
+  return logits;
 }
 
 }  // namespace gritstone

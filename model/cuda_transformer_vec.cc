@@ -5,21 +5,24 @@
 
 namespace gritstone {
 
-std::span<const float> CudaTransformer::vec_pass(const StepRows& step, StepObserver& observer) {
-  const std::span<const float> logits(vec_logits_.as<float>(), step.logit_rows.size() * config_.vocab);
-  if (!looks_inside(observer) && replay(step)) return logits;
-  vec_step_.fill(step);
-  vec_step_.upload(stream_);
-  vec_forward(step, &observer);
-  if (!step.logit_rows.empty()) queue_vec_logits(vec_step_.logit_rows(), step.logit_rows.size());
+StepLogits CudaTransformer::vec_pass(const StepRows& step, StepObserver& observer) {
+  const std::size_t top = kTopSizes[top_variant(step)];
+  if (looks_inside(observer) || !replay(step)) {
+    vec_step_.fill(step);
+    vec_step_.upload(stream_);
+    vec_forward(step, &observer);
+    if (!step.logit_rows.empty()) queue_vec_logits(vec_step_.logit_rows(), step.logit_rows.size(), top);
+  }
+  const std::size_t whole = queue_whole_rows(step.logit_tops, vec_.logits, vec_logits_.as<float>());
   wait("a step");
-  return logits;
+  return {{vec_logits_.as<float>(), whole * config_.vocab}, {vec_tops_.as<TopLogit>(), step.logit_rows.size() * top}, top};
 }
 
-void CudaTransformer::queue_vec_logits(const std::int32_t* rows, std::size_t count) {
+// Rows that are wanted whole are copied behind it, so that a captured step serves any mixture of wishes.
+void CudaTransformer::queue_vec_logits(const std::int32_t* rows, std::size_t count, std::size_t top) {
   cuda::vec_linear(stream_, weights_.output(), vec_.x, rows, weights_.output_norm(), config_.rms_norm_eps, u32(count), vec_.logits, false);
-  cuda::check(cudaMemcpyAsync(vec_logits_.as<float>(), vec_.logits, count * config_.vocab * sizeof(float), cudaMemcpyDeviceToHost, stream_),
-              "download of logits");
+  if (top == 0) return;
+  cuda::top_logits(stream_, vec_.logits, u32(count), u32(config_.vocab), u32(top), vec_.top_workspace, vec_tops_.as<TopLogit>());
 }
 
 void CudaTransformer::vec_forward(const StepRows& step, StepObserver* observer) {
@@ -42,7 +45,7 @@ bool CudaTransformer::looks_inside(const StepObserver& observer) const {
   return false;
 }
 
-// A step of decoding: every row ends in logits and nobody looks inside. False if this is no such step.
+// Queues a step of decoding: every row ends in logits and nobody looks inside. False, and nothing queued, if this is no such step.
 bool CudaTransformer::replay(const StepRows& step) {
   const std::size_t rows = step.size();
   const bool whole = std::all_of(step.sequences.begin(), step.sequences.end(),
@@ -50,19 +53,19 @@ bool CudaTransformer::replay(const StepRows& step) {
   if (!capture_works_ || !whole || spans_.pending() || step.logit_rows.size() != rows) return false;
   vec_step_.fill(step);
   const bool grouped = vec_step_.grouped();
-  cudaGraphExec_t& graph = graphs_[rows][grouped ? 1 : 0];
-  if (graph == nullptr) capture(rows, grouped, step);
+  const std::size_t variant = top_variant(step);
+  cudaGraphExec_t& graph = graphs_[rows][grouped ? 1 : 0][variant];
+  if (graph == nullptr) capture(step, kTopSizes[variant], graph);
   if (graph == nullptr) return false;
   cuda::check(cudaGraphLaunch(graph, stream_), "launch of a decode step");
-  wait("a decode step");
   return true;
 }
 
-void CudaTransformer::capture(std::size_t rows, bool grouped, const StepRows& step) {
+void CudaTransformer::capture(const StepRows& step, std::size_t top, cudaGraphExec_t& captured) {
   // Kernels are loaded by their first launch, which a capture does not allow.
   vec_step_.upload(stream_);
   vec_forward(step, nullptr);
-  queue_vec_logits(nullptr, rows);
+  queue_vec_logits(nullptr, step.size(), top);
   wait("a decode step");
   if (cudaStreamBeginCapture(stream_, cudaStreamCaptureModeThreadLocal) != cudaSuccess) {
     cudaGetLastError();
@@ -73,14 +76,14 @@ void CudaTransformer::capture(std::size_t rows, bool grouped, const StepRows& st
   try {
     vec_step_.upload(stream_);
     vec_forward(step, nullptr);
-    queue_vec_logits(nullptr, rows);
+    queue_vec_logits(nullptr, step.size(), top);
   } catch (...) {
     cudaStreamEndCapture(stream_, &graph);
     if (graph != nullptr) cudaGraphDestroy(graph);
     throw;
   }
   cuda::check(cudaStreamEndCapture(stream_, &graph), "capture of a decode step");
-  const cudaError_t status = cudaGraphInstantiate(&graphs_[rows][grouped ? 1 : 0], graph, 0);
+  const cudaError_t status = cudaGraphInstantiate(&captured, graph, 0);
   cudaGraphDestroy(graph);
   cuda::check(status, "capture of a decode step");
 }

@@ -201,12 +201,13 @@ class JobEngine : public Engine {
     }
     for (const Slice& slice : slices) {
       for (const std::size_t row : slice.job->logit_rows(slice.count)) rows.logit_rows.push_back(slice.row_begin + row);
+      rows.logit_tops.resize(rows.logit_rows.size(), slice.job->job.wants.top_logits);
     }
     const auto is_bulk = [](const Slice& slice) { return slice.job->priority() == Priority::kBulk; };
     // Who comes does not wait for a step of bulk work: it is abandoned and done again. Not twice in a row, so that it ends.
     const bool only_bulk = options_.max_bulk_tokens > 0 && std::all_of(slices.begin(), slices.end(), is_bulk);
     StepCollector collector(config_, slices, only_bulk && !bulk_gave_way_ ? &pressing_ : nullptr);
-    std::span<const float> logits;
+    StepLogits logits;
     try {
       logits = backend_->forward(rows, collector);
     } catch (const Error& error) {
@@ -224,7 +225,7 @@ class JobEngine : public Engine {
       bulk_gave_way_ = false;
       last_bulk_ = Clock::now();
     }
-    deal_out(logits, slices);
+    collector.deal_out(logits);
     const double loading = backend_->load_seconds();
     const double seconds = std::chrono::duration<double>(Clock::now() - begin).count();
     for (const Slice& slice : slices) {
@@ -257,14 +258,6 @@ class JobEngine : public Engine {
 
   void drop_without_pages() {
     std::erase_if(running_, [](const JobPtr& job) { return job->kv.pages.empty(); });
-  }
-
-  void deal_out(std::span<const float> logits, const std::vector<Slice>& slices) const {
-    for (const Slice& slice : slices) {
-      const std::size_t size = slice.job->logit_rows(slice.count).size() * config_.vocab;
-      slice.job->output.logits.insert(slice.job->output.logits.end(), logits.begin(), logits.begin() + static_cast<std::ptrdiff_t>(size));
-      logits = logits.subspan(size);
-    }
   }
 
   // All tokens of the round are computed: hand them to `next`, and end the job if that does not continue it. Ended jobs have no pages.
@@ -301,6 +294,9 @@ class JobEngine : public Engine {
     }
     if (next.logits == Wants::Logits::kRows)
       throw Error(ErrorCode::kInvalidArgument, "continuation: logits of chosen rows are not supported");
+    if (next.top_logits > kMaxTopLogits)
+      throw Error(ErrorCode::kInvalidArgument, "continuation: the " + std::to_string(next.top_logits) +
+                                                   " largest logits of a row; at most " + std::to_string(kMaxTopLogits));
   }
 
   const ModelConfig config_;

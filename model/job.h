@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "base/kv_span.h"
+#include "model/kernels/top_logits.h"
 #include "model/token.h"
 
 namespace gritstone {
@@ -54,6 +55,9 @@ struct Wants {
   bool router = false;  // probabilities over all experts, f32 [layers computed][tokens, experts]
   enum class Logits { kNone, kLast, kAll, kRows } logits = Logits::kNone;
   std::vector<std::size_t> logit_rows;  // with kRows: token indexes, ascending
+  // More than 0: of each of these rows only the so many largest, in JobOutput::top instead of ::logits; at most kMaxTopLogits. On a GPU a
+  // row then costs the bus 8 bytes for each instead of 4 for every token of the vocabulary, and nobody searches it.
+  std::size_t top_logits = 0;
   // KV of live tokens [first, first + count), which lie in consecutive slots, as a span of `type`. Taken when the job ends, so that saving
   // delays no first token.
   struct Kv {
@@ -72,7 +76,8 @@ struct JobOutput {
   std::vector<std::vector<float>> hidden;         // [hidden_after.size()][tokens * hidden]
   std::vector<float> normed;                      // [tokens * hidden]
   std::vector<std::vector<float>> router;         // [layers][tokens * experts]
-  std::vector<float> logits;                      // [rows * vocab]
+  std::vector<float> logits;                      // [rows * vocab]; empty with Wants::top_logits
+  std::vector<TopLogit> top;                      // [rows * Wants::top_logits], as top_logits() gives them (model/kernels/top_logits.h)
   std::vector<std::shared_ptr<const KvSpan>> kv;  // as wanted; in the job's last output only
   std::vector<float> probe;                       // [tokens, 2 * kv_width]: K, then V
   // Seconds from submit to admission, of loading the context's spans, and of compute since.
@@ -87,6 +92,7 @@ struct NextTokens {
   std::vector<TokenId> tokens;
   std::optional<std::size_t> keep_slots;
   Wants::Logits logits = Wants::Logits::kLast;
+  std::size_t top_logits = 0;  // as Wants::top_logits, which it replaces
 };
 
 struct Job {

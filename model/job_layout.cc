@@ -96,6 +96,8 @@ std::size_t depth_of(const Job& job, const ModelConfig& config) {
   }
   if (wants.kv_probe && *wants.kv_probe >= config.layers)
     reject("K and V of layer " + std::to_string(*wants.kv_probe) + " of " + std::to_string(config.layers));
+  if (wants.top_logits > kMaxTopLogits)
+    reject("the " + std::to_string(wants.top_logits) + " largest logits of a row; at most " + std::to_string(kMaxTopLogits));
   const bool partial = wants.normed_after.has_value() || !wants.hidden_after.empty() || wants.kv_probe.has_value();
   if (!partial || wants.logits != Wants::Logits::kNone || !wants.kv.empty() || job.next) return config.layers;
   std::size_t depth = std::max(wants.normed_after.value_or(0), wants.kv_probe.value_or(0));

@@ -28,7 +28,8 @@ struct JobLayout {
 };
 
 // Throws Error(kInvalidArgument) naming the offending value: no tokens, token outside the vocabulary, slots that overlap, leave a hole or
-// exceed the model's context, positions beyond the context, a span of another shape or type, layers or rows that do not exist.
+// exceed the model's context, positions beyond the context, a span of another shape or type, layers or rows that do not exist, more
+// than kMaxTopLogits of a row.
 JobLayout validate_job(const Job& job, const ModelConfig& config);
 
 }  // namespace gritstone

@@ -14,6 +14,36 @@ bool StepCollector::gives_way() {
   return abandoned_;
 }
 
+void StepCollector::deal_out(const StepLogits& logits) const {
+  const std::size_t vocab = config_.vocab;
+  std::span<const float> whole = logits.whole;
+  std::span<const TopLogit> tops = logits.tops;
+  const auto next = [](auto& from, std::size_t count) {
+    const auto row = from.first(count);
+    from = from.subspan(count);
+    return row;
+  };
+  for (const Slice& slice : slices_) {
+    JobOutput& output = slice.job->output;
+    const std::size_t rows = slice.job->logit_rows(slice.count).size(), wanted = slice.job->job.wants.top_logits;
+    if (wanted == 0) {
+      const std::span<const float> values = next(whole, rows * vocab);
+      output.logits.insert(output.logits.end(), values.begin(), values.end());
+      next(tops, rows * logits.top_stride);
+      continue;
+    }
+    for (std::size_t row = 0; row < rows; ++row) {
+      if (logits.top_stride == 0) {
+        output.top.resize(output.top.size() + wanted);
+        top_logits(next(whole, vocab), std::span(output.top).last(wanted));
+      } else {
+        const std::span<const TopLogit> best = next(tops, logits.top_stride).first(wanted);
+        output.top.insert(output.top.end(), best.begin(), best.end());
+      }
+    }
+  }
+}
+
 bool StepCollector::wants_hidden(std::size_t layers) const {
   return any([&](const Wants& wants) { return std::count(wants.hidden_after.begin(), wants.hidden_after.end(), layers) > 0; });
 }

@@ -25,6 +25,9 @@ class StepCollector final : public StepObserver {
 
   bool abandoned() const noexcept { return abandoned_; }
 
+  // Appends the finished step's logits to its jobs' outputs, tops made here where the backend made none.
+  void deal_out(const StepLogits& logits) const;
+
   bool wants_hidden(std::size_t layers) const override;
   bool wants_normed(std::size_t layers) const override;
   bool wants_router(std::size_t layer) const override;

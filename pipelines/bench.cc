@@ -89,6 +89,7 @@ double run_decode(Engine& engine, const Test& test, const BenchOptions& options,
   Job job;
   job.tokens = random_tokens(prompt, config.vocab, seed);
   job.wants.logits = Wants::Logits::kLast;
+  job.wants.top_logits = 1;  // as a greedy answer does it
   job.max_slots = prompt + test.tokens;
   job.cancel = options.cancel;
   std::chrono::steady_clock::time_point start;
@@ -98,6 +99,7 @@ double run_decode(Engine& engine, const Test& test, const BenchOptions& options,
     if (step == written.size()) return std::nullopt;
     NextTokens next;
     next.tokens = {written[step++]};
+    next.top_logits = 1;
     return next;
   };
   engine.run(std::move(job));

@@ -28,6 +28,7 @@ struct StepRows {
   std::vector<std::size_t> visible;     // the row sees slots [0, visible) of its sequence
   std::vector<StepSequence> sequences;  // by descending depth (probes first), so that the rows of every layer are a prefix
   std::vector<std::size_t> logit_rows;  // whose logits are wanted, ascending; they compute all layers
+  std::vector<std::size_t> logit_tops;  // for each of them: how many of its largest logits; 0: the whole row
 
   std::size_t size() const noexcept { return tokens.size(); }
   // Rows that compute layer `layer`.

@@ -116,6 +116,7 @@ class Bench {
         Job job;
         job.tokens = tokens(prompt);
         job.wants.logits = Wants::Logits::kLast;
+        job.wants.top_logits = 1;  // as a greedy answer does it (generator/generate.cc)
         job.max_slots = prompt + steps + 1;
         auto left = std::make_shared<std::size_t>(steps);
         const bool first = b == 0;
@@ -123,8 +124,7 @@ class Bench {
           if (first) ends.push_back(Clock::now());
           if ((*left)-- == 0) return std::nullopt;
           // Greedy, so that the choice of the token is part of what is measured.
-          const auto best = std::max_element(output.logits.begin(), output.logits.end()) - output.logits.begin();
-          return NextTokens{{static_cast<TokenId>(best)}, std::nullopt, Wants::Logits::kLast};
+          return NextTokens{{output.top.at(0).id}, std::nullopt, Wants::Logits::kLast, 1};
         };
         running.push_back(engine_->submit(std::move(job)));
       }
@@ -219,6 +219,30 @@ void search(std::size_t rounds, const Limits& limits) {
   }
 }
 
+// What finding the largest logits adds to a step of decoding.
+void top_logits(std::size_t rounds) {
+  constexpr std::uint32_t kVocab = 50304;
+  std::mt19937 random(1);
+  std::normal_distribution<float> normal(0, 3);
+  std::vector<float> values(64 * kVocab);
+  for (float& value : values) value = normal(random);
+  const DeviceBuffer logits(values.size() * sizeof(float)), workspace(cuda::top_logits_workspace(64, kVocab, kMaxTopLogits));
+  check(cudaMemcpy(logits.data(), values.data(), logits.bytes(), cudaMemcpyHostToDevice), "upload");
+  const cuda::PinnedBuffer top(64 * kMaxTopLogits * sizeof(TopLogit));
+  for (const std::uint32_t k : {16u, 128u, 256u}) {
+    for (const std::uint32_t batch : {1u, 8u, 64u}) {
+      // Many in a row: their launches overlap, as those of a step do.
+      constexpr int kInARow = 50;
+      const double ms = device_ms(rounds, [&] {
+        for (int i = 0; i < kInARow; ++i) {
+          cuda::top_logits(nullptr, logits.as<float>(), batch, kVocab, k, workspace.data(), top.as<TopLogit>());
+        }
+      });
+      std::printf("| the %u largest of 50,304 logits, batch %u | %.1f us | |\n", k, batch, ms * 1e3 / kInARow);
+    }
+  }
+}
+
 }  // namespace
 }  // namespace gritstone
 
@@ -263,6 +287,7 @@ int main(int argc, char** argv) {
       bench.embed(64, 512, Attention::kBidirectional);
       bench.embed(64, 512, Attention::kCausal);
     }
+    top_logits(rounds);
     if (!skip_search) search(rounds, limits);
   } catch (const gritstone::Error& error) {
     std::fprintf(stderr, "cuda_bench: %s\n", error.what());

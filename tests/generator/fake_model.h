@@ -159,7 +159,7 @@ class ScriptedEngine : public Engine {
     std::size_t prompt = job.tokens.size();
     for (const Segment& segment : job.context) prompt += segment.length;
     // Row r of a round says the script's character behind the tokens that are certain and r drafts.
-    for (std::size_t said = 0, rows = 1;;) {
+    for (std::size_t said = 0, rows = 1, top = job.wants.top_logits;;) {
       if (step_ms_ > 0) std::this_thread::sleep_for(std::chrono::milliseconds(step_ms_));
       if (job.cancel.stop_requested()) throw Error(ErrorCode::kCancelled, "the job was cancelled");
       if (!job.next) return output;
@@ -168,10 +168,18 @@ class ScriptedEngine : public Engine {
         const TokenId id = said + row < script_.size() ? static_cast<unsigned char>(script_[said + row]) : ByteTokenizer::kEos;
         output.logits[row * config_.vocab + static_cast<std::size_t>(id)] = 10.0f;
       }
+      if (top > 0) {
+        output.top.resize(rows * top);
+        for (std::size_t row = 0; row < rows; ++row) {
+          top_logits(std::span(output.logits).subspan(row * config_.vocab, config_.vocab), std::span(output.top).subspan(row * top, top));
+        }
+        output.logits.clear();
+      }
       const std::optional<NextTokens> next = job.next(output);
       if (!next) return output;
       said = next->keep_slots ? *next->keep_slots - prompt + 1 : said + 1;
       rows = next->logits == Wants::Logits::kAll ? next->tokens.size() : 1;
+      top = next->top_logits;
     }
   }
 

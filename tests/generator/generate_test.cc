@@ -108,6 +108,54 @@ TEST(Generate, SameTextOnOneAndTwoThreadsAloneAndInCompany) {
   }
 }
 
+// What a request needs of the logits is all it asks for, and the text is that of whole rows: with a penalty that needs more from token to
+// token and in the end more than there are, with drafts, with neither.
+TEST(Generate, AsksForTheLargestLogitsAndWritesWhatWholeRowsGive) {
+  ModelConfig config = tiny_config();
+  config.vocab = ByteTokenizer::kVocab;
+  config.eos = ByteTokenizer::kEos;
+  const TinyModel model(config);
+  const ByteTokenizer tokenizer;
+  EngineOptions options;
+  options.threads = 1;
+  const auto engine = Engine::create(model, options);
+  ScriptedEngine scripted("abc");
+  struct Case {
+    SamplerOptions sampling;
+    std::size_t wish;  // for the first token
+  };
+  std::vector<Case> cases(6);
+  cases[0] = {{}, 1};
+  cases[1] = {{.repetition_penalty = 1.3, .repetition_window = 8}, 1};
+  cases[2] = {{.temperature = 1.2, .top_k = 250, .top_p = 0.9, .repetition_penalty = 1.3, .repetition_window = 0, .seed = 4}, 250};
+  cases[3] = {{.temperature = 1, .min_p = 0.1, .seed = 5}, 0};
+  cases[4] = {{.repetition_penalty = 0.7}, 0};
+  cases[5] = {{.temperature = 2, .top_k = 12, .seed = 6}, 12};
+  for (const Case& c : cases) {
+    GenerateRequest request = request_for(tokenizer, 48);
+    request.sampling = c.sampling;
+    request.ignore_stops = true;
+    generate(scripted, tokenizer, request);
+    EXPECT_EQ(scripted.last_job().wants.top_logits, c.wish);
+
+    Sampler sampler(c.sampling);
+    std::vector<TokenId> want;
+    Job job;
+    job.tokens = request.prompt;
+    job.wants.logits = Wants::Logits::kLast;
+    job.max_slots = request.prompt.size() + 48;
+    job.next = [&](const JobOutput& output) -> std::optional<NextTokens> {
+      want.push_back(sampler.sample(output.logits));
+      if (want.size() == 48) return std::nullopt;
+      return NextTokens{{want.back()}, std::nullopt, Wants::Logits::kLast};
+    };
+    engine->run(std::move(job));
+    EXPECT_EQ(generate(*engine, tokenizer, request).ids, want);
+    request.draft_source = want;
+    EXPECT_EQ(generate(*engine, tokenizer, request).ids, want) << "with drafts";
+  }
+}
+
 TEST(Generate, RefusesWhatDoesNotFit) {
   const ByteTokenizer tokenizer;
   ScriptedEngine engine("x");

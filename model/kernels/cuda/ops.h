@@ -12,6 +12,8 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "model/kernels/top_logits.h"
+
 namespace gritstone::cuda {
 
 inline constexpr std::uint32_t kVecRows = 8;
@@ -259,5 +261,14 @@ class Blas;
 void flat_search(Stream stream, Blas& blas, const __half* vectors, std::size_t n, std::uint32_t dim, const __half* queries,
                  std::uint32_t query_count, std::uint32_t k, void* workspace, std::int64_t* ids, float* scores);
 std::size_t flat_search_workspace(std::size_t n, std::uint32_t query_count, std::uint32_t k);
+
+// ---- top_logits.cu
+// top [rows, k]: the k largest finite logits of each row of [rows, vocab] f32, as gritstone::top_logits() gives them
+// (model/kernels/top_logits.h). top may be page-locked host memory, which spares a copy: it is written once, in whole lines. REQUIRES: 1 <=
+// k <= kMaxTopK, vocab >= 1. workspace: top_logits_workspace(...) bytes.
+static_assert(kMaxTopLogits <= kMaxTopK);
+void top_logits(Stream stream, const float* logits, std::uint32_t rows, std::uint32_t vocab, std::uint32_t k, void* workspace,
+                TopLogit* top);
+std::size_t top_logits_workspace(std::uint32_t rows, std::uint32_t vocab, std::uint32_t k);
 
 }  // namespace gritstone::cuda

@@ -3,10 +3,12 @@
 
 #include <algorithm>
 #include <cmath>
+#include <future>
 
 #include "model/affine_blocks.h"
 #include "tests/model/cuda/device_array.h"
 #include "tests/model/engine_fixture.h"
+#include "tests/model/logit_rows.h"
 
 namespace gritstone {
 namespace {
@@ -157,6 +159,73 @@ TEST_P(CudaEngine, JobsBesideEachOtherEqualThemAlone) {
     running.push_back(cuda->submit(job));
   }
   for (std::size_t i = 0; i < want.size(); ++i) expect_near(running[i].get().logits, want[i], kVocab, "job " + std::to_string(i));
+}
+
+// Jobs of the same tokens in the same steps, some of whose rows are wanted whole: the others get the largest of just these rows. Few rows
+// (steps that replay a graph, as long as the size of the top stays) and many.
+TEST_P(CudaEngine, TopLogitsAreThoseOfTheWholeRowsBesideThem) {
+  const auto cuda = Engine::create(model_, cuda_options());
+  for (const std::size_t beside : {2, 5}) {
+    // One job holds the engine until all others wait, so that they begin together.
+    std::promise<void> all_wait;
+    Job first;
+    first.tokens = {1};
+    first.next = [&](const JobOutput&) -> std::optional<NextTokens> {
+      all_wait.get_future().wait();
+      return std::nullopt;
+    };
+    auto holding = cuda->submit(std::move(first));
+    constexpr std::size_t kRounds = 12;
+    const auto wish = [](std::size_t round) -> std::size_t { return round == 0 ? 3 : round < 5 ? 1 : round < 8 ? 20 : 200; };
+    std::vector<std::vector<float>> whole(kRounds);
+    std::vector<std::vector<std::vector<TopLogit>>> tops(beside, std::vector<std::vector<TopLogit>>(kRounds));
+    std::vector<std::future<JobOutput>> running;
+    for (std::size_t i = 0; i <= beside; ++i) {
+      const bool wants_whole = i == 1;
+      Job job = logits_job(random_tokens(3, 9));
+      job.wants.top_logits = wants_whole ? 0 : wish(0);
+      job.max_slots = 64;
+      auto round = std::make_shared<std::size_t>(0);
+      job.next = [&, i, wants_whole, round](const JobOutput& output) -> std::optional<NextTokens> {
+        wants_whole ? void(whole[*round] = output.logits) : void(tops[i == 0 ? 0 : i - 1][*round] = output.top);
+        EXPECT_EQ(output.logits.empty(), !wants_whole);
+        if (++*round == kRounds) return std::nullopt;
+        // Now and then a draft behind the token, as many rows of logits as tokens.
+        std::vector<TokenId> tokens(*round % 4 == 3 ? 2 : 1, static_cast<TokenId>(*round));
+        return NextTokens{tokens, std::nullopt, Wants::Logits::kAll, wants_whole ? 0 : wish(*round)};
+      };
+      running.push_back(cuda->submit(std::move(job)));
+    }
+    all_wait.set_value();
+    holding.get();
+    for (auto& job : running) job.get();
+    for (std::size_t round = 0; round < kRounds; ++round) {
+      const std::size_t k = wish(round);
+      std::vector<TopLogit> want;
+      for (std::size_t at = 0; at < whole[round].size(); at += kVocab) {
+        const std::vector<TopLogit> row = sorted_top(std::span(whole[round]).subspan(at, kVocab), k);
+        want.insert(want.end(), row.begin(), row.end());
+      }
+      ASSERT_FALSE(want.empty());
+      for (const auto& job : tops) EXPECT_EQ(job[round], want) << "round " << round << ", " << beside << " beside";
+    }
+  }
+}
+
+// More rows than logits exist of at once, of both kinds.
+TEST_P(CudaEngine, TopLogitsOfManyRows) {
+  const auto cuda = Engine::create(model_, cuda_options(600));
+  const std::vector<TokenId> tokens = random_tokens(300, 12);
+  const std::vector<float> whole = cuda->run(logits_job(tokens)).logits;
+  Job job = logits_job(tokens);
+  job.wants.top_logits = 2;
+  const std::vector<TopLogit> top = cuda->run(job).top;
+  ASSERT_EQ(top.size(), 600u);
+  for (std::size_t row = 0; row < 300; ++row) {
+    const std::vector<TopLogit> want = sorted_top(std::span(whole).subspan(row * kVocab, kVocab), 2);
+    EXPECT_EQ(top[2 * row], want[0]) << row;
+    EXPECT_EQ(top[2 * row + 1], want[1]) << row;
+  }
 }
 
 // Rows of a step that leave after some layers, or after the projections of one; of few and of many rows.
