@@ -167,14 +167,16 @@ TEST_P(CudaEngine, TopLogitsAreThoseOfTheWholeRowsBesideThem) {
   const auto cuda = Engine::create(model_, cuda_options());
   for (const std::size_t beside : {2, 5}) {
     // One job holds the engine until all others wait, so that they begin together.
-    std::promise<void> all_wait;
+    std::promise<void> holds, all_wait;
     Job first;
     first.tokens = {1};
     first.next = [&](const JobOutput&) -> std::optional<NextTokens> {
+      holds.set_value();
       all_wait.get_future().wait();
       return std::nullopt;
     };
     auto holding = cuda->submit(std::move(first));
+    holds.get_future().wait();
     constexpr std::size_t kRounds = 12;
     const auto wish = [](std::size_t round) -> std::size_t { return round == 0 ? 3 : round < 5 ? 1 : round < 8 ? 20 : 200; };
     std::vector<std::vector<float>> whole(kRounds);
