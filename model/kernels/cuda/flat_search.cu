@@ -64,7 +64,8 @@ __global__ void __launch_bounds__(kTopThreads)
 
 void score(Stream stream, Blas& blas, const __half* vectors, std::uint32_t rows, std::uint32_t dim, const __half* queries,
            std::uint32_t query_count, float* scores) {
-  // One query is at 96 % of the bandwidth so. For more the instructions would be the limit: four were slower than 64 with cuBLAS.
+  // One query is at the memory's limit so (docs/results/cuda.md). For more the instructions would be: eight, four at a time, took longer
+  // than 64 with cuBLAS.
   if (query_count > 1 || dim * sizeof(__half) > kFreeShared) {
     return blas.inner_products(vectors, rows, dim, queries, query_count, scores, kChunk);
   }

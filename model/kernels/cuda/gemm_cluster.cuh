@@ -11,6 +11,8 @@
 // blocks. The sums of sixteen columns may round otherwise than mma.sync's: not for deterministic mode.
 #pragma once
 
+#include <algorithm>
+
 #include "model/kernels/cuda/cluster.cuh"
 #include "model/kernels/cuda/gemm_tile.cuh"
 #include "model/kernels/cuda/tensor_map.h"

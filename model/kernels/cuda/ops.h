@@ -114,7 +114,8 @@ void vec_experts_down(Stream stream, const DeviceMatrix& down, const float* h, c
 // y [rows, w.rows] (+)= x W^T, f32 sums; x of half_type(w.format). Any format but f32; w.experts == 1. pinned: the same bits whatever the
 // number of rows.
 void gemm(Stream stream, const DeviceMatrix& w, const half_bits* x, std::uint32_t rows, float* y, bool add, bool pinned = false);
-// The same in two bytes, where many rows make it pay: half the bytes to write and to read again. Hopper, bf16 weights.
+// y [rows, w.rows] = x W^T rounded to `type`, which halves the bytes to write and to read again. REQUIRES: gemm_half_takes(w, rows)
+// (Hopper, bf16 weights, so many rows that it pays) and w.cols a multiple of 8.
 bool gemm_half_takes(const DeviceMatrix& w, std::uint32_t rows);
 void gemm_half(Stream stream, const DeviceMatrix& w, const half_bits* x, std::uint32_t rows, half_bits* y, HalfType type);
 // Pairs (row, choice) sorted by expert: pair p reads row row_of_pair[p]; expert e owns [offsets[e], offsets[e + 1]).

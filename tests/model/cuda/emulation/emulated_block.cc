@@ -12,7 +12,7 @@
 #include <utility>
 #include <vector>
 
-#include "emulated_fiber.h"
+#include "emulated_grid.h"
 #include "emulated_order.h"
 
 namespace emulation {
@@ -20,70 +20,14 @@ namespace {
 
 constexpr std::size_t kStackBytes = 256 << 10;
 constexpr std::size_t kPage = 4096;
-constexpr unsigned kWarpLanes = 32, kWarpgroup = 128;
+constexpr unsigned kWarpgroup = 128;
 constexpr unsigned char kPoison = 0xFF;  // NaN as f32, bf16 and f16
 constexpr std::size_t kSharedAlign = 1024;
 constexpr std::size_t kCanary = 64;  // bytes behind the shared memory that nobody may change
 
-enum class State { kReady, kWarp, kBlock, kCluster, kEvent, kDone };
-
-struct AsyncCopy {
-  void* to;
-  const void* source;
-  int group;
-};
-
-struct AsyncProduct {
-  ProductRun run;
-  void* sums;
-  const void *left, *right;
-  int group;
-};
-
-struct Thread {
-  Context context;
-  uint3 index;
-  State state = State::kReady;
-  Instruction instruction = Instruction::kNone;
-  const char* file = "";
-  int line = 0;
-  unsigned meetings = 0;
-  int group = 0;  // of copies: committed ones
-  std::vector<AsyncCopy> copies;
-  int product_group = 0;
-  std::vector<AsyncProduct> products;
-};
-
-// Of a warpgroup's threads.
-struct Meeting {
-  unsigned present = 0, held = 0;
-};
-
-struct Grid {
-  std::vector<Thread> threads;
-  std::vector<Exchange> exchanges;  // two a warp
-  std::vector<Meeting> warpgroups;
-  std::vector<unsigned char*> stacks;
-  Context scheduler;
-  Thread* running = nullptr;
-  unsigned running_index = 0;
-  unsigned first = 0;  // thread of the running warp
-  unsigned block_threads = 0;
-  unsigned first_block = 0;            // of the cluster
-  const unsigned* lanes = nullptr;     // in the order of their turns
-  unsigned position = 0;               // in that order
-  std::vector<unsigned char*> shared;  // by block of the cluster
-  std::vector<int> votes, last_votes;
-  bool progress = false;
-  bool copies_at_once = false, products_at_once = false;
-  void (*body)(const void*) = nullptr;
-  const void* argument = nullptr;
-};
-
 // Never destroyed: threads may outlive static objects.
 Grid* const the_grid = new Grid;
 std::mutex* const grid_mutex = new std::mutex;
-Grid& grid_state() { return *the_grid; }
 
 const char* name_of(Instruction instruction) {
   static constexpr const char* kNames[] = {
@@ -124,22 +68,13 @@ std::string who_waits(unsigned warp) {
 }
 [[noreturn]] void fail_warp(unsigned warp, const char* message) { fail_waiting(message, warp, warp + 1); }
 
-void perform(const AsyncCopy& copy) {
-  if (copy.source != nullptr) {
-    std::memcpy(copy.to, copy.source, 16);
-  } else {
-    std::memset(copy.to, 0, 16);
-  }
-}
-
 void thread_main() {
   Grid& grid = grid_state();
   enter_context(grid.scheduler);
   grid.body(grid.argument);
   Thread& thread = *grid.running;
   if (!thread.products.empty()) fail("a thread returned while its products are under way", __FILE__, __LINE__);
-  for (const AsyncCopy& copy : thread.copies) perform(copy);
-  thread.copies.clear();
+  finish_copies(thread);
   thread.state = State::kDone;
   grid.progress = true;
   switch_context(thread.context, grid.scheduler, true);
@@ -270,6 +205,8 @@ void reserve(Grid& grid, unsigned thread_count) {
 
 }  // namespace
 
+Grid& grid_state() { return *the_grid; }
+
 Exchange& meet_warp(Instruction instruction, unsigned mask, const void* value, std::size_t bytes, const char* file, int line) {
   if (mask != 0xFFFFFFFFu) fail("a warp instruction without all lanes", file, line);
   Grid& grid = grid_state();
@@ -326,46 +263,6 @@ void* shared_of(unsigned rank, const void* own) {
 unsigned lane_index() { return grid_state().running_index % kWarpLanes; }
 
 unsigned char* dynamic_shared() { return grid_state().shared[cluster_rank()]; }
-
-void queue_copy(void* to, const void* source) {
-  Thread& thread = *grid_state().running;
-  if (grid_state().copies_at_once) return perform({to, source, thread.group});
-  thread.copies.push_back({to, source, thread.group});
-}
-
-void commit_copies() { ++grid_state().running->group; }
-
-void wait_for_copies(int groups_left) {
-  Thread& thread = *grid_state().running;
-  std::size_t kept = 0;
-  for (const AsyncCopy& copy : thread.copies) {
-    if (copy.group + groups_left < thread.group) {
-      perform(copy);
-    } else {
-      thread.copies[kept++] = copy;
-    }
-  }
-  thread.copies.resize(kept);
-}
-
-void queue_product(ProductRun run, void* sums, const void* left, const void* right) {
-  Grid& grid = grid_state();
-  if (grid.products_at_once) return run(sums, left, right);
-  grid.running->products.push_back({run, sums, left, right, grid.running->product_group});
-}
-
-void commit_products() { ++grid_state().running->product_group; }
-
-void wait_for_products(int groups_left) {
-  // Other threads run in between: the reference stays, the running thread changes.
-  Thread& thread = *grid_state().running;
-  std::size_t done = 0;
-  for (; done < thread.products.size() && thread.products[done].group + groups_left < thread.product_group; ++done) {
-    const AsyncProduct product = thread.products[done];
-    product.run(product.sums, product.left, product.right);
-  }
-  thread.products.erase(thread.products.begin(), thread.products.begin() + static_cast<std::ptrdiff_t>(done));
-}
 
 void fail(const char* message, const char* file, int line) {
   std::fprintf(stderr, "CUDA emulation: %s; block (%u, %u, %u), thread (%u, %u, %u), %s:%d\n", message, blockIdx.x, blockIdx.y, blockIdx.z,
