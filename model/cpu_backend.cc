@@ -33,7 +33,7 @@ class CpuBackend : public Backend {
   StepLogits forward(const StepRows& step, StepObserver& observer) override {
     if (!transformer_.forward(step, pool_, observer)) return {};
     logits_.resize(step.logit_rows.size() * config_.vocab);
-    if (!logits_.empty()) transformer_.logits(step.logit_rows, logits_.data());
+    if (!logits_.empty()) transformer_.logits(logits_.data());
     return {logits_, {}, 0};
   }
 

@@ -53,7 +53,7 @@ std::size_t page_bytes(const ModelConfig& config) { return config.layers * 2 * c
 // Of a full step: the widest activations of its rows (cuda_transformer.cc carves them), and cuBLAS.
 std::size_t workspace_bytes(const ModelConfig& config, const EngineOptions& options) {
   const std::size_t used = std::max<std::size_t>(config.experts_used, 1);
-  const std::size_t row = 4 * (2 * config.hidden + 2 * config.q_width() + 4 * config.kv_width()) + 2 * (config.hidden + config.q_width()) +
+  const std::size_t row = 4 * (3 * config.hidden + 4 * config.q_width() + 4 * config.kv_width()) + 2 * (config.hidden + config.q_width()) +
                           2 * used * (config.ffn + config.hidden);
   return options.max_batch_tokens * row + (std::size_t{256} << 20);
 }

@@ -39,6 +39,7 @@ CudaTransformer::CudaTransformer(const ModelConfig& config, const CudaWeights& w
       deterministic_(deterministic),
       blas_(stream),
       matrix_step_(config, !deterministic, 0),
+      last_step_(config, !deterministic, 0),
       vec_step_(config, true, cuda::kVecRows),
       vec_logits_(cuda::kVecRows * config.vocab * sizeof(float)),
       vec_tops_(cuda::kVecRows * kMaxTopLogits * sizeof(TopLogit)) {
@@ -49,7 +50,7 @@ CudaTransformer::CudaTransformer(const ModelConfig& config, const CudaWeights& w
   cuda::check(cudaMemcpy(cos, table.cos.data(), table.cos.size() * sizeof(float), cudaMemcpyHostToDevice), "upload of the RoPE table");
   cuda::check(cudaMemcpy(sin, table.sin.data(), table.sin.size() * sizeof(float), cudaMemcpyHostToDevice), "upload of the RoPE table");
   rope_ = {cos, sin};
-  const Sizes sizes{cuda::kVecRows, cuda::kVecRows, 0, cuda::kVecRows, kMaxTopLogits};
+  const Sizes sizes{cuda::kVecRows, 0, cuda::kVecRows, 0, cuda::kVecRows, kMaxTopLogits};
   std::size_t bytes = 0;
   carve(sizes, true, nullptr, bytes);
   vec_memory_ = cuda::DeviceBuffer(bytes);
@@ -97,6 +98,9 @@ CudaTransformer::Activations CudaTransformer::carve(const Sizes& sizes, bool vec
     carver.take(a.h, pairs * config_.ffn);
     carver.take(a.y, pairs * hidden);
     carver.take(a.q_half, rows * q_width);
+    carver.take(a.last_x, sizes.last_rows * hidden);
+    carver.take(a.last_q, sizes.last_rows * q_width);
+    carver.take(a.last_q_half, sizes.last_rows * q_width);
     carver.take(a.keys, sizes.key_blocks * kKvBlock * kv_width);
     carver.take(a.sort_scratch, cuda::sort_scratch_ints(u32(rows), u32(used), u32(experts)));
     carver.take(a.pairs.offsets, experts + 1);

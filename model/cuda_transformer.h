@@ -46,12 +46,15 @@ class CudaTransformer {
     float *attended_f32 = nullptr, *h_f32 = nullptr, *attention_workspace = nullptr, *logits = nullptr;
     cuda::half_bits *normed = nullptr, *attended = nullptr, *h = nullptr, *y = nullptr;
     __half *q_half = nullptr, *keys = nullptr;
+    // Of the rows that go on in the last layer.
+    float *last_x = nullptr, *last_q = nullptr;
+    __half* last_q_half = nullptr;
     std::int32_t *chosen = nullptr, *sort_scratch = nullptr;
     std::uint8_t* top_workspace = nullptr;
     cuda::ExpertPairs pairs;
   };
   struct Sizes {
-    std::size_t rows = 0, vec_attention_rows = 0, key_blocks = 0, logit_rows = 0, top = 0;
+    std::size_t rows = 0, last_rows = 0, vec_attention_rows = 0, key_blocks = 0, logit_rows = 0, top = 0;
   };
 
   Activations carve(const Sizes& sizes, bool vec, std::uint8_t* memory, std::size_t& bytes) const;
@@ -79,10 +82,14 @@ class CudaTransformer {
 
   // cuda_transformer_matrix.cc
   StepLogits matrix_forward(const StepRows& step, StepObserver& observer);
-  void matrix_layer(const StepRows& step, std::size_t layer, StepObserver& observer, const Activations& a);
+  // Up to K and V in their slots, and q as the rows that attend then want it.
+  void project(const StepRows& step, const CudaStep& attending, std::size_t attending_rows, std::size_t layer, StepObserver& observer,
+               const Activations& a);
+  void keep_wanted(std::size_t rows, Activations& a);  // x and q of the rows that go on
+  void attend_and_feed(const StepRows& step, const CudaStep& s, std::size_t layer, StepObserver& observer, const Activations& a);
   void feed_forward(const StepRows& step, std::size_t layer, StepObserver& observer, const Activations& a);
   void dense(const cuda::DeviceMatrix& w, const cuda::half_bits* x, std::size_t rows, float* y, bool add);
-  StepLogits matrix_logits(const StepRows& step, const Activations& a);
+  StepLogits matrix_logits(const StepRows& step, const std::int32_t* logit_rows, const Activations& a);
 
   const ModelConfig& config_;
   const CudaWeights& weights_;
@@ -94,7 +101,7 @@ class CudaTransformer {
   cuda::DeviceBuffer rope_memory_;
   cuda::RopeView rope_;
 
-  CudaStep matrix_step_;
+  CudaStep matrix_step_, last_step_;  // last_step_: the rows that go on in the last layer, if not all do
   cuda::DeviceBuffer matrix_memory_;
   CudaStep vec_step_;
   cuda::DeviceBuffer vec_memory_;

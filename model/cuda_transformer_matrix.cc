@@ -11,8 +11,17 @@ void CudaTransformer::dense(const cuda::DeviceMatrix& w, const cuda::half_bits* 
 }
 
 StepLogits CudaTransformer::matrix_forward(const StepRows& step, StepObserver& observer) {
+  const std::size_t last = config_.layers - 1;
+  // Rows that nobody looks at afterwards are done once the last layer has stored their K and V.
+  const bool fewer = !observer.wants_last(config_.layers) && step.logit_rows.size() < step.active(last);
+  const StepRows wanted = fewer ? step.wanted() : StepRows();
   matrix_step_.fill(step);
-  const Sizes sizes{step.size(), matrix_step_.vec_rows(step.size()), matrix_step_.key_blocks(step.size()), step.logit_rows.size(),
+  if (fewer) last_step_.fill(wanted);
+  const Sizes sizes{step.size(),
+                    wanted.size(),
+                    std::max(matrix_step_.vec_rows(step.size()), last_step_.vec_rows(wanted.size())),
+                    std::max(matrix_step_.key_blocks(step.size()), last_step_.key_blocks(wanted.size())),
+                    step.logit_rows.size(),
                     kTopSizes[top_variant(step)]};
   std::size_t bytes = 0;
   carve(sizes, false, nullptr, bytes);
@@ -20,32 +29,40 @@ StepLogits CudaTransformer::matrix_forward(const StepRows& step, StepObserver& o
     matrix_memory_ = cuda::DeviceBuffer();  // first, so that both never exist at once
     matrix_memory_ = cuda::DeviceBuffer(bytes);
   }
-  const Activations a = carve(sizes, false, matrix_memory_.as<std::uint8_t>(), bytes);
+  Activations a = carve(sizes, false, matrix_memory_.as<std::uint8_t>(), bytes);
   matrix_step_.upload(stream_);
+  if (fewer) last_step_.upload(stream_);
   const bool loading = spans_.pending();
   if (loading) spans_.begin();
   cuda::embed_rows(stream_, weights_.embedding(), matrix_step_.view().token, u32(step.size()), a.x);
   observe_hidden(0, step.size(), &observer, a);
   for (std::size_t layer = 0; layer < config_.layers; ++layer) {
     if (loading) spans_.advance(layer, stream_);
-    if (step.projected(layer) > 0) matrix_layer(step, layer, observer, a);
+    if (step.projected(layer) == 0) continue;
+    if (fewer && layer == last) {
+      project(step, last_step_, wanted.size(), layer, observer, a);
+      keep_wanted(wanted.size(), a);
+      attend_and_feed(wanted, last_step_, layer, observer, a);
+    } else {
+      project(step, matrix_step_, step.active(layer), layer, observer, a);
+      attend_and_feed(step, matrix_step_, layer, observer, a);
+    }
   }
   if (loading) spans_.end();
-  const StepLogits logits = matrix_logits(step, a);
+  const StepLogits logits = matrix_logits(step, (fewer ? last_step_ : matrix_step_).logit_rows(), a);
   wait("a step");
   return logits;
 }
 
-void CudaTransformer::matrix_layer(const StepRows& step, std::size_t layer, StepObserver& observer, const Activations& a) {
+void CudaTransformer::project(const StepRows& step, const CudaStep& attending, std::size_t attending_rows, std::size_t layer,
+                              StepObserver& observer, const Activations& a) {
   const CudaLayer& w = weights_.layers()[layer];
-  const CudaStep& s = matrix_step_;
-  const std::size_t projected = step.projected(layer), rows = step.active(layer);
+  const std::size_t projected = step.projected(layer);
   // Experts: the layer before left its rows normed.
   if (layer == 0 || config_.experts == 0) {
     cuda::rms_norm(stream_, a.x, nullptr, u32(projected), u32(config_.hidden), w.attention_norm, config_.rms_norm_eps, a.normed,
                    half_type(w.qkv.format), nullptr);
   }
-  const std::size_t vec_rows = s.vec_rows(rows), tiles = s.tiles(rows);
   cuda::QkvArguments qkv;
   if (!deterministic_ && cuda::gemm_half_takes(w.qkv, u32(projected))) {
     // f16: K and V are rounded to bf16 for their pages, and q to f16, in any case.
@@ -56,9 +73,26 @@ void CudaTransformer::matrix_layer(const StepRows& step, std::size_t layer, Step
     qkv.qkv = a.qkv;
     dense(w.qkv, a.normed, projected, a.qkv, false);
   }
-  qkv.q = vec_rows > 0 ? a.q : nullptr;
-  qkv.q_half = tiles > 0 ? a.q_half : nullptr;
-  qkv_store(layer, projected, &observer, s, a, qkv);
+  qkv.q = attending.vec_rows(attending_rows) > 0 ? a.q : nullptr;
+  qkv.q_half = attending.tiles(attending_rows) > 0 ? a.q_half : nullptr;
+  qkv_store(layer, projected, &observer, matrix_step_, a, qkv);
+}
+
+void CudaTransformer::keep_wanted(std::size_t rows, Activations& a) {
+  const std::int32_t* const from = matrix_step_.logit_rows();
+  const std::size_t q_width = config_.q_width();
+  cuda::gather_rows(stream_, a.x, from, u32(rows), config_.hidden * sizeof(float), a.last_x);
+  if (last_step_.vec_rows(rows) > 0) cuda::gather_rows(stream_, a.q, from, u32(rows), q_width * sizeof(float), a.last_q);
+  if (last_step_.tiles(rows) > 0) cuda::gather_rows(stream_, a.q_half, from, u32(rows), q_width * sizeof(__half), a.last_q_half);
+  a.x = a.last_x;
+  a.q = a.last_q;
+  a.q_half = a.last_q_half;
+}
+
+void CudaTransformer::attend_and_feed(const StepRows& step, const CudaStep& s, std::size_t layer, StepObserver& observer,
+                                      const Activations& a) {
+  const CudaLayer& w = weights_.layers()[layer];
+  const std::size_t rows = step.active(layer), vec_rows = s.vec_rows(rows), tiles = s.tiles(rows);
   if (rows == 0) return;
   cuda::AttentionArguments arguments = attention_arguments(layer, a, s.grouped());
   arguments.out_half = a.attended;
@@ -113,15 +147,15 @@ void CudaTransformer::feed_forward(const StepRows& step, std::size_t layer, Step
                         next);
 }
 
-StepLogits CudaTransformer::matrix_logits(const StepRows& step, const Activations& a) {
+StepLogits CudaTransformer::matrix_logits(const StepRows& step, const std::int32_t* logit_rows, const Activations& a) {
   const std::size_t vocab = config_.vocab, total = step.logit_rows.size(), top = kTopSizes[top_variant(step)];
   if (many_tops_.bytes() < total * top * sizeof(TopLogit)) many_tops_ = cuda::PinnedBuffer(total * top * sizeof(TopLogit) * 3 / 2);
   StepLogits logits{{}, {many_tops_.as<TopLogit>(), total * top}, top};
   many_logits_.clear();
   for (std::size_t first = 0; first < total; first += kLogitRows) {
     const std::size_t rows = std::min(kLogitRows, total - first);
-    cuda::rms_norm(stream_, a.x, matrix_step_.logit_rows() + first, u32(rows), u32(config_.hidden), weights_.output_norm(),
-                   config_.rms_norm_eps, a.normed, half_type(weights_.output().format), nullptr);
+    cuda::rms_norm(stream_, a.x, logit_rows + first, u32(rows), u32(config_.hidden), weights_.output_norm(), config_.rms_norm_eps, a.normed,
+                   half_type(weights_.output().format), nullptr);
     dense(weights_.output(), a.normed, rows, a.logits, false);
     const auto tops = std::span(step.logit_tops).subspan(first, rows);
     const std::size_t whole = static_cast<std::size_t>(std::count(tops.begin(), tops.end(), 0u));

@@ -2,8 +2,6 @@
 #pragma once
 
 #include <cstddef>
-#include <functional>
-#include <span>
 #include <vector>
 
 #include "model/backend.h"
@@ -24,12 +22,14 @@ class Transformer {
   // Computes the step's rows, writing K and V into their slots. False if the observer abandoned it.
   bool forward(const StepRows& step, const KvPool& pool, StepObserver& observer);
 
-  // Logits [rows.size(), vocab] of rows of the last forward (which must have computed all layers).
-  void logits(std::span<const std::size_t> rows, float* out);
+  // [logit_rows.size(), vocab] of the last forward's step.
+  void logits(float* out);
 
  private:
   void observe_hidden(std::size_t layers, std::size_t rows, StepObserver& observer);
-  void layer(const StepRows& step, const KvPool& pool, std::size_t index, StepObserver& observer);
+  // Up to K and V in their slots; leaves q for the rest of the layer.
+  AttentionInputs project(const StepRows& step, const KvPool& pool, std::size_t index, StepObserver& observer);
+  void attend_and_feed(const StepRows& step, const AttentionInputs& inputs, StepObserver& observer);
   float* norm_rows(const std::vector<float>& weight, std::size_t rows);  // of hidden_, into norm_
 
   const ModelConfig& config_;
@@ -39,7 +39,9 @@ class Transformer {
   MoeFfn ffn_;
   QuantizedRows rows_;
   Workspace x_, norm_, q_, k_, v_, attended_, projected_, chosen_;
-  float* hidden_ = nullptr;  // [rows, hidden] of the running step
+  float* hidden_ = nullptr;              // [rows, hidden] of the running step
+  float* q_rows_ = nullptr;              // [rows, q_width] of the running layer
+  std::vector<std::size_t> logit_rows_;  // of hidden_
 };
 
 }  // namespace gritstone

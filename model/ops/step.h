@@ -47,6 +47,9 @@ struct StepRows {
     }
     return rows;
   }
+
+  // The rows whose logits are wanted as a step of their own. The others are done once the last layer has stored their K and V.
+  StepRows wanted() const;
 };
 
 }  // namespace gritstone

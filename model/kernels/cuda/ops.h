@@ -79,6 +79,10 @@ struct RopeView {
 // x[r] = row token[r] of the table.
 void embed_rows(Stream stream, const DeviceMatrix& table, const std::int32_t* token, std::uint32_t rows, float* x);
 
+// ---- gather_rows.cu
+// to[r] = from[index[r]], rows of row_bytes, a multiple of 16.
+void gather_rows(Stream stream, const void* from, const std::int32_t* index, std::uint32_t rows, std::size_t row_bytes, void* to);
+
 // ---- rms_norm.cu
 // out[r] = x[index[r]] / sqrt(mean(x^2) + eps) * weight; index null: r. Either output may be null. width: a multiple of 4.
 void rms_norm(Stream stream, const float* x, const std::int32_t* index, std::uint32_t rows, std::uint32_t width, const float* weight,

@@ -149,6 +149,39 @@ TEST_P(CudaEngine, SplitPrefillAndDecodingEqualOnePass) {
   expect_near(got, {want.begin() + 59 * kVocab, want.end()}, kVocab, "decoding");
 }
 
+// Rows without logits are done early in the last layer; few of the others are attended one by one, many in tiles.
+TEST_P(CudaEngine, LogitsOfSomeRowsEqualThoseOfAll) {
+  const std::vector<TokenId> tokens = random_tokens(90, 7);
+  const std::vector<std::vector<std::size_t>> wanted = {{89}, {0, 40, 41, 70, 71, 72, 89}, {}, {5, 88}};
+  for (const bool deterministic : {false, true}) {
+    EngineOptions options = cuda_options(400);
+    options.deterministic = deterministic;
+    const auto cuda = Engine::create(model_, options);
+    const std::vector<float> all = (deterministic ? cuda : cpu_)->run(logits_job(tokens)).logits;
+    std::vector<std::future<JobOutput>> running;
+    for (const std::vector<std::size_t>& rows : wanted) {
+      Job job = logits_job(tokens);
+      job.wants.logits = rows.empty() ? Wants::Logits::kNone : Wants::Logits::kRows;
+      job.wants.logit_rows = rows;
+      running.push_back(cuda->submit(std::move(job)));
+    }
+    std::vector<float> got, want;
+    for (std::size_t i = 0; i < wanted.size(); ++i) {
+      const std::vector<float> some = running[i].get().logits;
+      got.insert(got.end(), some.begin(), some.end());
+      for (const std::size_t row : wanted[i]) {
+        const auto begin = all.begin() + static_cast<std::ptrdiff_t>(row * kVocab);
+        want.insert(want.end(), begin, begin + kVocab);
+      }
+    }
+    if (deterministic) {
+      EXPECT_EQ(got, want);
+    } else {
+      expect_near(got, want, kVocab, "some rows");
+    }
+  }
+}
+
 TEST_P(CudaEngine, JobsBesideEachOtherEqualThemAlone) {
   const auto cuda = Engine::create(model_, cuda_options(100));
   std::vector<std::future<JobOutput>> running;
