@@ -110,7 +110,7 @@ class CudaBackend : public Backend {
         spans_(KvShape{config_.layers, config_.kv_heads, config_.head_dim}, kv_view(), threads_, budget_.spans),
         transformer_(config_, weights_, kv_view(), spans_, stream_.get(), deterministic_) {}
 
-  int numerics_version() const override { return 3; }  // 3: f16 qkv, the router in bf16 pieces
+  int numerics_version() const override { return 4; }  // 4: other order of sums in the norms of q and k
   std::string name() const override {
     return "cuda-sm" + std::to_string(device_.major) + std::to_string(device_.minor) + (deterministic_ ? "-deterministic" : "");
   }

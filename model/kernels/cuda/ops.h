@@ -183,9 +183,9 @@ void combine_experts(Stream stream, const half_bits* y, HalfType type, const std
 struct QkvArguments {
   // [rows, heads * dim + 2 * kv_heads * dim]: q, k, v of a row; exactly one of the two.
   const float* qkv = nullptr;
-  const half_bits* qkv_half = nullptr;
-  HalfType qkv_type = HalfType::kF16;  // of qkv_half
-  const float* q_norm = nullptr;       // RMSNorm over the whole q (k) of a row; null: none
+  const half_bits* qkv_half = nullptr;  // dim: a multiple of 16
+  HalfType qkv_type = HalfType::kF16;   // of qkv_half
+  const float* q_norm = nullptr;        // RMSNorm over the whole q (k) of a row; null: none
   const float* k_norm = nullptr;
   float eps = 0, clip = 0;   // clip > 0: q, k (after their norms) and v are clamped to [-clip, clip]
   bool interleaved = false;  // pairs (2i, 2i+1) of each head are first brought to (i, i + dim / 2)

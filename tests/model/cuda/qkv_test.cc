@@ -48,7 +48,8 @@ TEST_P(QkvTest, EqualsScalarArithmetic) {
   const QkvCase c = GetParam();
   // The last row of the step is not asked for.
   KvScene scene(2, c.kv_heads, c.dim, {130, 65, 1}, 7);
-  std::vector<SceneRow> rows = {scene.row(1, 64, 65), scene.row(0, 3, 4), scene.row(0, 129, 130), scene.row(2, 0, 1), scene.row(1, 0, 1)};
+  std::vector<SceneRow> rows = {scene.row(1, 64, 65), scene.row(0, 3, 4),   scene.row(0, 129, 130),
+                                scene.row(2, 0, 1),   scene.row(0, 64, 65), scene.row(1, 0, 1)};
   for (std::size_t i = 0; i < rows.size(); ++i) rows[i].group = static_cast<std::int32_t>(i) - 1;
   rows[2].position = 17;
   DeviceScene device(scene, rows);
@@ -147,10 +148,11 @@ INSTANTIATE_TEST_SUITE_P(Shapes, QkvTest,
                          testing::Values(QkvCase{16, 16, 128, true, 0, false, true, 0}, QkvCase{9, 3, 64, false, 0, true, false, 1},
                                          QkvCase{4, 2, 16, true, 1.5f, true, true, 0}, QkvCase{3, 1, 8, false, 1.5f, false, true, 1},
                                          QkvCase{5, 5, 24, true, 0, false, false, 0}, QkvCase{2, 2, 256, true, 0.5f, true, true, 0},
+                                         QkvCase{33, 3, 64, true, 0, false, true, 0}, QkvCase{65, 1, 128, true, 0, true, false, 1, true},
                                          QkvCase{16, 16, 128, true, 0, false, true, 0, true, HalfType::kF16, false, true},
                                          QkvCase{9, 3, 64, false, 0, true, false, 1, true, HalfType::kBF16, true, false},
                                          QkvCase{4, 2, 16, true, 1.5f, true, true, 0, true, HalfType::kF16},
-                                         QkvCase{5, 5, 24, true, 0.5f, false, false, 0, true, HalfType::kBF16, false, false},
+                                         QkvCase{5, 5, 48, true, 0.5f, false, false, 0, true, HalfType::kBF16, false, false},
                                          QkvCase{3, 1, 8, true, 0, false, true, 1, false, HalfType::kF16, false, true},
                                          QkvCase{4, 4, 32, true, 1, false, true, 1, false, HalfType::kF16, false, false}));
 
