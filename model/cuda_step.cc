@@ -7,19 +7,19 @@ namespace gritstone {
 namespace {
 
 constexpr std::size_t kAlign = 256;
-// Up to so many rows of one sequence, reading its keys once per row is cheaper than filling a tile of 64.
-constexpr std::size_t kVecAttentionRows = 4;
 
 }  // namespace
 
 CudaStep::CudaStep(const ModelConfig& config, bool vec_attention, std::size_t fixed_rows)
     : vec_attention_(vec_attention), fixed_rows_(fixed_rows), table_stride_(cuda::ceil_div(config.context, kKvBlock)) {}
 
-void CudaStep::make_work(const StepRows& step) {
+void CudaStep::make_work(const StepRows& step, bool stores_keys) {
   vec_rows_.clear();
   tiles_.clear();
-  key_blocks_.clear();
-  keys_end_.clear();
+  rotated_.clear();
+  rotated_end_.clear();
+  key_first_.assign(step.sequences.size(), -1);
+  key_count_ = 0;
   grouped_ = false;
   for (std::size_t index = 0; index < step.sequences.size(); ++index) {
     const StepSequence& sequence = step.sequences[index];
@@ -28,7 +28,7 @@ void CudaStep::make_work(const StepRows& step) {
       for (std::size_t i = 0; i < sequence.rows; ++i) vec_rows_.push_back(static_cast<std::int32_t>(sequence.row_begin + i));
       continue;
     }
-    const std::size_t first_tile = tiles_.size(), first_key = key_blocks_.size();
+    const std::size_t first_tile = tiles_.size(), first_key = key_count_;
     std::size_t furthest = 0;
     for (std::size_t i = 0; i < sequence.rows; i += cuda::kTileRows) {
       cuda::AttentionTile tile;
@@ -42,13 +42,31 @@ void CudaStep::make_work(const StepRows& step) {
       furthest = std::max(furthest, static_cast<std::size_t>(tile.visible));
       tiles_.push_back(tile);
     }
-    for (std::size_t slot = 0; slot < furthest; slot += kKvBlock) {
-      key_blocks_.push_back({static_cast<std::int32_t>(index), static_cast<std::int32_t>(slot / kKvBlock),
-                             static_cast<std::int32_t>(std::min(kKvBlock, furthest - slot))});
-    }
-    keys_end_.resize(tiles_.size(), key_blocks_.size());
+    make_keys(step, index, furthest, stores_keys);
+    rotated_end_.resize(tiles_.size(), rotated_.size());
     GS_CHECK(first_tile < tiles_.size());
   }
+}
+
+// Slots [0, visible) of a sequence with tiles.
+void CudaStep::make_keys(const StepRows& step, std::size_t index, std::size_t visible, bool stores_keys) {
+  static_assert(kKvBlock == 64);
+  const StepSequence& sequence = step.sequences[index];
+  std::vector<std::uint64_t> own(cuda::ceil_div(visible, kKvBlock), 0);
+  for (std::size_t row = sequence.row_begin; stores_keys && row < sequence.row_begin + sequence.rows; ++row) {
+    own[step.slots[row] / kKvBlock] |= std::uint64_t{1} << step.slots[row] % kKvBlock;
+  }
+  if (stores_keys) key_first_[index] = static_cast<std::int32_t>(key_count_);
+  for (std::size_t block = 0; block < own.size(); ++block) {
+    if (own[block] == ~std::uint64_t{0}) continue;
+    const std::uint64_t others = ~own[block];
+    rotated_.push_back({static_cast<std::int32_t>(index),
+                        static_cast<std::int32_t>(block),
+                        static_cast<std::int32_t>(std::min(kKvBlock, visible - block * kKvBlock)),
+                        static_cast<std::int32_t>(key_count_ + block),
+                        {static_cast<std::uint32_t>(others), static_cast<std::uint32_t>(others >> 32)}});
+  }
+  key_count_ += own.size();
 }
 
 template <typename T>
@@ -71,8 +89,8 @@ void CudaStep::reserve(std::size_t bytes) {
   host_ = std::move(host);
 }
 
-void CudaStep::fill(const StepRows& step) {
-  make_work(step);
+void CudaStep::fill(const StepRows& step, bool stores_keys) {
+  make_work(step, stores_keys);
   const std::size_t rows = step.size();
   const auto narrow = [](const std::vector<std::size_t>& from) { return std::vector<std::int32_t>(from.begin(), from.end()); };
   std::vector<std::int32_t> sequence(rows), position(rows), group(rows);
@@ -94,7 +112,8 @@ void CudaStep::fill(const StepRows& step) {
   const std::size_t table_at = put(table, fixed_rows_ * table_stride_);
   vec_at_ = put(vec_rows_, fixed_rows_);
   tiles_at_ = put(tiles_, 0);
-  keys_at_ = put(key_blocks_, 0);
+  rotated_at_ = put(rotated_, 0);
+  key_first_at_ = put(key_first_, fixed_rows_);
   logits_at_ = put(narrow(step.logit_rows), fixed_rows_);
 
   view_.rows = static_cast<std::uint32_t>(rows);
@@ -122,9 +141,9 @@ std::size_t CudaStep::tiles(std::size_t step_rows) const noexcept {
       tiles_.begin(), tiles_.end(), [&](const cuda::AttentionTile& tile) { return static_cast<std::size_t>(tile.row) < step_rows; }));
 }
 
-std::size_t CudaStep::key_blocks(std::size_t step_rows) const noexcept {
+std::size_t CudaStep::rotated_blocks(std::size_t step_rows) const noexcept {
   const std::size_t count = tiles(step_rows);
-  return count == 0 ? 0 : keys_end_[count - 1];
+  return count == 0 ? 0 : rotated_end_[count - 1];
 }
 
 }  // namespace gritstone

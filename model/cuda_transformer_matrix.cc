@@ -15,14 +15,16 @@ StepLogits CudaTransformer::matrix_forward(const StepRows& step, StepObserver& o
   // Rows that nobody looks at afterwards are done once the last layer has stored their K and V.
   const bool fewer = !observer.wants_last(config_.layers) && step.logit_rows.size() < step.active(last);
   const StepRows wanted = fewer ? step.wanted() : StepRows();
-  matrix_step_.fill(step);
-  if (fewer) last_step_.fill(wanted);
-  const Sizes sizes{step.size(),
-                    wanted.size(),
-                    std::max(matrix_step_.vec_rows(step.size()), last_step_.vec_rows(wanted.size())),
-                    std::max(matrix_step_.key_blocks(step.size()), last_step_.key_blocks(wanted.size())),
-                    step.logit_rows.size(),
-                    kTopSizes[top_variant(step)]};
+  matrix_step_.fill(step, true);
+  if (fewer) last_step_.reserve_for(matrix_step_);
+  // What is wanted at last sees no more than the step does; of its rows, those in tiles here may be attended one by one there.
+  const Sizes sizes{
+      step.size(),
+      wanted.size(),
+      std::max(matrix_step_.vec_rows(step.size()), std::min(wanted.size(), CudaStep::kVecAttentionRows * wanted.sequences.size())),
+      matrix_step_.key_blocks(),
+      step.logit_rows.size(),
+      kTopSizes[top_variant(step)]};
   std::size_t bytes = 0;
   carve(sizes, false, nullptr, bytes);
   if (matrix_memory_.bytes() < bytes) {
@@ -31,7 +33,6 @@ StepLogits CudaTransformer::matrix_forward(const StepRows& step, StepObserver& o
   }
   Activations a = carve(sizes, false, matrix_memory_.as<std::uint8_t>(), bytes);
   matrix_step_.upload(stream_);
-  if (fewer) last_step_.upload(stream_);
   const bool loading = spans_.pending();
   if (loading) spans_.begin();
   cuda::embed_rows(stream_, weights_.embedding(), matrix_step_.view().token, u32(step.size()), a.x);
@@ -40,6 +41,8 @@ StepLogits CudaTransformer::matrix_forward(const StepRows& step, StepObserver& o
     if (loading) spans_.advance(layer, stream_);
     if (step.projected(layer) == 0) continue;
     if (fewer && layer == last) {
+      last_step_.fill(wanted, false);  // the device has work for a while
+      last_step_.upload(stream_);
       project(step, last_step_, wanted.size(), layer, observer, a);
       keep_wanted(wanted.size(), a);
       attend_and_feed(wanted, last_step_, layer, observer, a);
@@ -75,6 +78,10 @@ void CudaTransformer::project(const StepRows& step, const CudaStep& attending, s
   }
   qkv.q = attending.vec_rows(attending_rows) > 0 ? a.q : nullptr;
   qkv.q_half = attending.tiles(attending_rows) > 0 ? a.q_half : nullptr;
+  if (&attending == &matrix_step_ && qkv.q_half != nullptr) {
+    qkv.keys = a.keys;
+    qkv.key_first = matrix_step_.key_first();
+  }
   qkv_store(layer, projected, &observer, matrix_step_, a, qkv);
 }
 
@@ -101,7 +108,7 @@ void CudaTransformer::attend_and_feed(const StepRows& step, const CudaStep& s, s
     cuda::attention_vec(stream_, arguments, s.view(), s.vec_list(), u32(vec_rows), splits(vec_rows), kv_, a.attention_workspace);
   }
   if (tiles > 0) {
-    cuda::rotate_keys(stream_, s.key_list(), u32(s.key_blocks(rows)), s.view(), kv_, u32(layer), rope_, a.keys);
+    cuda::rotate_keys(stream_, s.rotated_list(), u32(s.rotated_blocks(rows)), s.view(), kv_, u32(layer), rope_, a.keys);
     cuda::attention_tiles(stream_, arguments, s.view(), s.tile_list(), u32(tiles), kv_, a.keys);
   }
   dense(w.attention_output, a.attended, rows, a.x, true);

@@ -8,7 +8,7 @@ namespace gritstone {
 StepLogits CudaTransformer::vec_pass(const StepRows& step, StepObserver& observer) {
   const std::size_t top = kTopSizes[top_variant(step)];
   if (looks_inside(observer) || !replay(step)) {
-    vec_step_.fill(step);
+    vec_step_.fill(step, false);
     vec_step_.upload(stream_);
     vec_forward(step, &observer);
     if (!step.logit_rows.empty()) queue_vec_logits(vec_step_.logit_rows(), step.logit_rows.size(), top);
@@ -51,7 +51,7 @@ bool CudaTransformer::replay(const StepRows& step) {
   const bool whole = std::all_of(step.sequences.begin(), step.sequences.end(),
                                  [&](const StepSequence& s) { return s.depth == config_.layers && s.rows == 1 && !s.probe; });
   if (!capture_works_ || !whole || spans_.pending() || step.logit_rows.size() != rows) return false;
-  vec_step_.fill(step);
+  vec_step_.fill(step, false);
   const bool grouped = vec_step_.grouped();
   const std::size_t variant = top_variant(step);
   cudaGraphExec_t& graph = graphs_[rows][grouped ? 1 : 0][variant];

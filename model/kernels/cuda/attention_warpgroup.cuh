@@ -27,21 +27,20 @@ struct WarpgroupAttention {
   static constexpr std::uint32_t kPiece = 2 * kPageSlots * 128, kAlign = 1024;
   static constexpr std::uint32_t kPart = kDim / 64 * kPiece;  // K or V of a stage
   static constexpr std::uint32_t kStage = 2 * kPart;
-  static constexpr std::uint32_t kBarriers = kStages * kStage, kTurns = kMultipliers / kWarp;
-  static constexpr std::uint32_t kMarks = kBarriers + (4 * kStages + kTurns) * sizeof(Barrier);
+  static constexpr std::uint32_t kBarriers = kStages * kStage, kMarks = kBarriers + 4 * kStages * sizeof(Barrier);
   static constexpr std::uint32_t kSharedBytes = kAlign + kMarks;           // without the marks
   static constexpr int kLoaderRegisters = 24, kMultiplierRegisters = 240;  // of 65,536 in a block
 };
 static_assert(kTileRows == WarpgroupAttention<64>::kMultipliers / 2);
 
-// Full: the copies are there; empty: both warpgroups are done. Turns: one for each warp that multiplies.
+// Full: the copies are there; empty: both warpgroups are done.
 struct AttentionBarriers {
-  Barrier *keys_full, *keys_empty, *values_full, *values_empty, *turns;
+  Barrier *keys_full, *keys_empty, *values_full, *values_empty;
 
   template <class Shape>
   static __device__ AttentionBarriers of(unsigned char* shared, Shape) {
     Barrier* first = reinterpret_cast<Barrier*>(shared + Shape::kBarriers);
-    return {first, first + Shape::kStages, first + 2 * Shape::kStages, first + 3 * Shape::kStages, first + 4 * Shape::kStages};
+    return {first, first + Shape::kStages, first + 2 * Shape::kStages, first + 3 * Shape::kStages};
   }
 };
 
@@ -173,14 +172,6 @@ __device__ void attend_pairs(const WarpgroupTileWork& work, const AttentionTile&
     const RingPlace<Shape::kStages> ring(n);
     barrier_wait(&full[ring.place], ring.parity);
   };
-  // The warpgroups take turns at queueing products, a turn for every pair, also one that only the other sees: while the tensor cores are
-  // one's, the other makes weights. Left alone they drift into multiplying at the same time and then into weighing at the same time.
-  const std::uint32_t warp = threadIdx.x / kWarp;
-  const auto take_turn = [&](std::uint32_t n) { barrier_wait(&barriers.turns[warp], n % 2 ^ (group == 0 ? 1u : 0u)); };
-  const auto give_turn = [&] {
-    __syncwarp();  // all lanes have seen their turn, which the other's answer would hide
-    if (lane == 0) barrier_arrive_at(0, &barriers.turns[warp ^ 4]);
-  };
   const auto keys_of = [&](std::uint32_t n) { return shared + n % Shape::kStages * Shape::kStage; };
   const auto hide_block = [&](std::uint32_t block, float(&part)[8][4]) {
     const bool missing = block == BlockPairs::kMissing;
@@ -224,11 +215,9 @@ __device__ void attend_pairs(const WarpgroupTileWork& work, const AttentionTile&
     float factors[2];
     wgmma_hold(q);
     arrive(barriers.keys_full, pair);
-    take_turn(pair);
     wgmma_begin();
     wgmma_by_rows(scores, q, keys_of(pair));
     wgmma_commit();
-    give_turn();
     wgmma_wait<0>();
     wgmma_hold(scores);
     release(barriers.keys_empty, pair);
@@ -241,7 +230,6 @@ __device__ void attend_pairs(const WarpgroupTileWork& work, const AttentionTile&
       arrive(barriers.values_full, pair);
       clear_unseen(pair);
       arrive(barriers.keys_full, pair + 1);
-      take_turn(pair + 1);
       wgmma_hold(acc);
       wgmma_hold(weights);
       wgmma_begin();
@@ -249,7 +237,6 @@ __device__ void attend_pairs(const WarpgroupTileWork& work, const AttentionTile&
       wgmma_commit();
       wgmma_by_columns(acc, weights, keys_of(pair) + Shape::kPart);
       wgmma_commit();
-      give_turn();
       wgmma_wait<1>();
       wgmma_hold(scores);
       release(barriers.keys_empty, pair + 1);
@@ -280,8 +267,6 @@ __device__ void attend_pairs(const WarpgroupTileWork& work, const AttentionTile&
   for (; pairs.any(); ++pair, pairs.advance()) {
     const RingPlace<Shape::kStages> ring(pair);
     barrier_wait(&barriers.keys_full[ring.place], ring.parity);
-    take_turn(pair);
-    give_turn();
     release(barriers.keys_empty, pair);
     barrier_wait(&barriers.values_full[ring.place], ring.parity);
     release(barriers.values_empty, pair);
@@ -309,7 +294,6 @@ __global__ void __launch_bounds__(WarpgroupAttention<kDim>::kThreads, 1)
       barrier_init(&barriers.keys_empty[i], Shape::kGroups);
       barrier_init(&barriers.values_empty[i], Shape::kGroups);
     }
-    for (std::uint32_t i = 0; i < Shape::kTurns; ++i) barrier_init(&barriers.turns[i], 1);
     barriers_are_ready();
   }
   let_next_start();

@@ -15,7 +15,7 @@ constexpr int kWarps = 8;
 constexpr int kThreads = kWarps * kWarp;
 constexpr std::uint32_t kStep = 16;                // columns of a product of the tensor cores
 constexpr std::uint32_t kNormColumns = 4 * kWarp;  // a warp's float4
-constexpr std::uint32_t kBatch = 8;                // of kNormColumns, whose loads are under way at once
+constexpr std::uint32_t kBatch = 4;                // of kNormColumns, whose loads are under way at once
 
 struct Work {
   const float* x;
@@ -48,22 +48,18 @@ struct Layout {
 
 // What a lane needs for a step of 16 columns: columns 4 (lane % 4) on of rows lane / 4 + 8 i. The tensor core's columns are in an order of
 // their own, the same for both sides: its 2t, 2t + 1, 2t + 8, 2t + 9 are the four that lie side by side in memory.
-template <int kExpertTiles>
-struct Weights {
-  float4 router[kExpertTiles];
-  float4 norm;
-};
-template <int kTiles>
-struct Rows {
+template <int kTiles, int kExpertTiles>
+struct Operands {
+  float4 weights[kExpertTiles];
   float4 x[2 * kTiles];
+  float4 norm;
 };
 
 __device__ inline float4 load4(const float* p) { return *reinterpret_cast<const float4*>(p); }
 
 // A block: 16 kTiles rows. Its warps share out the columns, so that each product's operands go from memory to the registers of the one warp
-// that needs them; the warps' sums meet at the end. While kSteps steps are multiplied, the weights of the next ones and the rows of the
-// next kAhead - 1 times as many are under way: rows come from memory, weights from the second-level cache.
-template <int kTiles, int kExpertTiles, int kSteps, int kAhead>
+// that needs them; the warps' sums meet at the end. kSteps steps' loads are under way while the steps before are multiplied.
+template <int kTiles, int kExpertTiles, int kSteps>
 __global__ void __launch_bounds__(kThreads, 1) norm_route_kernel(Work work) {
   using Shared = Layout<kTiles, kExpertTiles>;
   constexpr int kRows = Shared::kRows;
@@ -82,18 +78,17 @@ __global__ void __launch_bounds__(kThreads, 1) norm_route_kernel(Work work) {
   for (int i = 0; i < 2 * kTiles; ++i) x_at[i] = (min(row0 + 8 * i + group, work.rows - 1) - row0) * width + 4 * quad;
   const float* const x = work.x + static_cast<std::size_t>(row0) * width;
 
-  using StepWeights = Weights<kExpertTiles>;
-  using StepRows = Rows<kTiles>;
-  const auto load_weights = [&](StepWeights(&to)[kSteps], std::uint32_t column) {
+  using Step = Operands<kTiles, kExpertTiles>;
+  const auto load_weights = [&](Step(&to)[kSteps], std::uint32_t column) {
 #pragma unroll
     for (int s = 0; s < kSteps; ++s) {
       const std::uint32_t c = column + kStep * s;
       to[s].norm = load4(work.norm_weight + c + 4 * quad);
 #pragma unroll
-      for (int n = 0; n < kExpertTiles; ++n) to[s].router[n] = load_common(work.router + weight_at[n] + c);
+      for (int n = 0; n < kExpertTiles; ++n) to[s].weights[n] = load_common(work.router + weight_at[n] + c);
     }
   };
-  const auto load_rows = [&](StepRows(&to)[kSteps], std::uint32_t column) {
+  const auto load_rows = [&](Step(&to)[kSteps], std::uint32_t column) {
 #pragma unroll
     for (int s = 0; s < kSteps; ++s) {
 #pragma unroll
@@ -102,11 +97,11 @@ __global__ void __launch_bounds__(kThreads, 1) norm_route_kernel(Work work) {
   };
 
   float sums[kTiles][kExpertTiles][4] = {}, square[2 * kTiles] = {};
-  const auto multiply = [&](const StepWeights& weights, const StepRows& rows) {
+  const auto multiply = [&](const Step& step) {
     std::uint32_t high[kTiles][4], low[kTiles][4];
 #pragma unroll
     for (int i = 0; i < 2 * kTiles; ++i) {
-      const float4 v = rows.x[i], w = weights.norm;
+      const float4 v = step.x[i], w = step.norm;
       square[i] += v.x * v.x + v.y * v.y + (v.z * v.z + v.w * v.w);
       const Split first = split(v.x * w.x, v.y * w.y), second = split(v.z * w.z, v.w * w.w);
       high[i / 2][i % 2] = first.high;
@@ -120,7 +115,7 @@ __global__ void __launch_bounds__(kThreads, 1) norm_route_kernel(Work work) {
       std::uint32_t weight_high[2][2], weight_low[2][2];
 #pragma unroll
       for (int j = 0; j < 2; ++j) {
-        const float4 w = weights.router[n + j];
+        const float4 w = step.weights[n + j];
         const Split first = split(w.x, w.y), second = split(w.z, w.w);
         weight_high[j][0] = first.high, weight_high[j][1] = second.high;
         weight_low[j][0] = first.low, weight_low[j][1] = second.low;
@@ -138,28 +133,23 @@ __global__ void __launch_bounds__(kThreads, 1) norm_route_kernel(Work work) {
     }
   };
 
-  constexpr std::uint32_t kColumns = kStep * kSteps, kNext = kWarps * kColumns;
-  StepWeights now[kSteps], next[kSteps];
-  StepRows ahead[kAhead][kSteps];
+  constexpr std::uint32_t kColumns = kStep * kSteps;
+  Step now[kSteps], next[kSteps];
   std::uint32_t column = warp * kColumns;
   if (column < width) load_weights(now, column);
   wait_for_previous();
-#pragma unroll
-  for (int a = 0; a < kAhead; ++a) {
-    if (column + a * kNext < width) load_rows(ahead[a], column + a * kNext);
-  }
+  if (column < width) load_rows(now, column);
   while (column < width) {
-#pragma unroll
-    for (int a = 0; a < kAhead; ++a) {
-      if (column >= width) break;
-      if (column + kNext < width) load_weights(next, column + kNext);
-#pragma unroll
-      for (int s = 0; s < kSteps; ++s) multiply(now[s], ahead[a][s]);
-      if (column + kAhead * kNext < width) load_rows(ahead[a], column + kAhead * kNext);
-#pragma unroll
-      for (int s = 0; s < kSteps; ++s) now[s] = next[s];
-      column += kNext;
+    const std::uint32_t following = column + kWarps * kColumns;
+    if (following < width) {
+      load_weights(next, following);
+      load_rows(next, following);
     }
+#pragma unroll
+    for (int s = 0; s < kSteps; ++s) multiply(now[s]);
+#pragma unroll
+    for (int s = 0; s < kSteps; ++s) now[s] = next[s];
+    column = following;
   }
 
 #pragma unroll
@@ -233,11 +223,11 @@ __global__ void __launch_bounds__(kThreads, 1) norm_route_kernel(Work work) {
   }
 }
 
-template <int kTiles, int kExpertTiles, int kSteps, int kAhead>
+template <int kTiles, int kExpertTiles, int kSteps>
 void launch_norm_route(Stream stream, const Work& work) {
   using Shared = Layout<kTiles, kExpertTiles>;
-  launch_overlapped(norm_route_kernel<kTiles, kExpertTiles, kSteps, kAhead>,
-                    dim3(static_cast<unsigned>(ceil_div(work.rows, Shared::kRows))), dim3(kThreads), Shared::kBytes, stream, work);
+  launch_overlapped(norm_route_kernel<kTiles, kExpertTiles, kSteps>, dim3(static_cast<unsigned>(ceil_div(work.rows, Shared::kRows))),
+                    dim3(kThreads), Shared::kBytes, stream, work);
 }
 
 }  // namespace
@@ -250,8 +240,8 @@ void norm_route(Stream stream, const float* x, std::uint32_t rows, const float* 
   // Sixteen rows a block read the router twice as often as 32 do, but as long as every block has a multiprocessor, less has to be waited
   // for.
   const bool few = ceil_div(rows, 16) <= static_cast<std::size_t>(device_properties().multiProcessorCount);
-  if (router.rows <= 16) return few ? launch_norm_route<1, 2, 2, 2>(stream, work) : launch_norm_route<2, 2, 2, 2>(stream, work);
-  return few ? launch_norm_route<1, 8, 2, 2>(stream, work) : launch_norm_route<2, 8, 1, 4>(stream, work);
+  if (router.rows <= 16) return few ? launch_norm_route<1, 2, 2>(stream, work) : launch_norm_route<2, 2, 2>(stream, work);
+  return few ? launch_norm_route<1, 8, 2>(stream, work) : launch_norm_route<2, 8, 1>(stream, work);
 }
 
 }  // namespace gritstone::cuda

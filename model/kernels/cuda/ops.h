@@ -194,6 +194,9 @@ struct QkvArguments {
   float* q = nullptr;        // out [rows, heads * dim], rotated and multiplied with 1 / sqrt(dim); may be null
   __half* q_half = nullptr;  // out, the same times log2(e), in f16 (what it cannot hold becomes its largest); may be null
   float* probe = nullptr;    // out [rows, 2 * kv_heads * dim]: K before its rotation, then V, in f32; may be null
+  // Out, rotated K as attention_tiles takes it, where key_first of the row's sequence is not negative; may be null.
+  __half* keys = nullptr;
+  const std::int32_t* key_first = nullptr;  // [sequences]: AttentionTile::key_block
 };
 // K (not rotated) and V go to the rows' slots as bf16; positions and groups of the slots are set when layer == 0. rows: the first rows of
 // the step.
@@ -227,12 +230,14 @@ struct AttentionTile {
   std::int32_t visible = 0;    // the most any of its rows sees
   std::int32_t key_block = 0;  // of its sequence's first 64 keys in `keys`
 };
-// keys: K of every sequence in the tiles, rotated, [blocks][kv_heads][kPageSlots][head_dim] f16; fill it with rotate_keys.
-// block_list [blocks] {sequence, block of the sequence}. Slots at or beyond `visible` of every row may hold anything finite.
+// keys: K of every sequence in the tiles, rotated, [blocks][kv_heads][kPageSlots][head_dim] f16. qkv_norm_rope_store fills in the step's
+// own rows, rotate_keys the other slots from their pages. Slots at or beyond `visible` of every row may hold anything finite.
 struct KeyBlock {
   std::int32_t sequence = 0;
-  std::int32_t block = 0;
-  std::int32_t slots = 0;  // in use, 1 .. 64; the rest is set to zero
+  std::int32_t block = 0;                // of the sequence
+  std::int32_t slots = 0;                // in use, 1 .. 64; the rest is set to zero
+  std::int32_t at = 0;                   // block of `keys`
+  std::uint32_t others[2] = {~0u, ~0u};  // bit i % 32 of [i / 32]: slot i is none of the step's own rows
 };
 void rotate_keys(Stream stream, const KeyBlock* block_list, std::uint32_t blocks, const StepView& step, const KvView& kv,
                  std::uint32_t layer, const RopeView& rope, __half* keys);

@@ -6,6 +6,7 @@
 #include "model/kernels/cuda/attention_lanes.cuh"
 #include "model/kernels/cuda/device.h"
 #include "model/kernels/cuda/ops.h"
+#include "model/kernels/cuda/rope.cuh"
 #include "model/kernels/cuda/warp.cuh"
 
 namespace gritstone::cuda {
@@ -67,14 +68,16 @@ __device__ void store(bf16* p, const float (&x)[kCount]) {
   for (std::uint32_t i = 0; i < kCount / 2; ++i) words[i] = pack_bf16(x[2 * i], x[2 * i + 1]);
   store_words<kCount>(p, words);
 }
-// As the tiles' products take q: for powers of two, f16.
 template <std::uint32_t kCount>
 __device__ void store(__half* p, const float (&x)[kCount]) {
   std::uint32_t words[kCount / 2];
 #pragma unroll
-  for (std::uint32_t i = 0; i < kCount / 2; ++i) words[i] = pack_f16(x[2 * i] * kLog2E, x[2 * i + 1] * kLog2E);
+  for (std::uint32_t i = 0; i < kCount / 2; ++i) words[i] = pack_f16(x[2 * i], x[2 * i + 1]);
   store_words<kCount>(p, words);
 }
+
+// What is read back from a page of bf16.
+__device__ float bf16_rounded(float x) { return bf16_low(pack_bf16(x, x)); }
 
 // Sum over the threads of a row in a fixed order, in every one of them. Called at most once by a kernel; more than a warp: all of the
 // block.
@@ -90,8 +93,8 @@ __device__ float row_sum(float x) {
 }
 
 // Thread x of row y; a part of a row for each blockIdx.x, since the parts do not need each other. The bytes limit the kernel with many
-// rows: 100 MB at 4,096 rows of three times 2,048 in two bytes, 33 us at 3 TB/s. A row is read once, into registers, kHeld units a thread:
-// with one, latency is least, with four, most is under way. qkv: one of the arguments' two.
+// rows: 117 MB with K twice at 4,096 rows of three times 2,048 in two bytes, 39 us at 3 TB/s. A row is read once, into registers, kHeld
+// units a thread: with one, latency is least, with four, most is under way. qkv: one of the arguments' two.
 template <typename Input, std::uint32_t kHeld>
 __global__ void __launch_bounds__(kMostThreads) store_rows(const Input* qkv, QkvArguments arguments, StepView step, std::uint32_t rows,
                                                            KvView kv, std::uint32_t layer, float query_scale) {
@@ -121,7 +124,9 @@ __global__ void __launch_bounds__(kMostThreads) store_rows(const Input* qkv, Qkv
   }
   // Each of these waits for the one before, and none for the row.
   const std::uint32_t slot = static_cast<std::uint32_t>(step.slot[row]);
-  const std::uint32_t page = step.page_table[static_cast<std::size_t>(step.sequence[row]) * step.table_stride + slot / kPageSlots];
+  const std::size_t sequence = static_cast<std::size_t>(step.sequence[row]);
+  const std::uint32_t page = step.page_table[sequence * step.table_stride + slot / kPageSlots];
+  const std::int32_t key_first = arguments.keys != nullptr ? arguments.key_first[sequence] : -1;
   const std::size_t angle = static_cast<std::size_t>(step.position[row]) * half;
   if (layer == 0 && part == kKey && threadIdx.x == 0) {
     kv.positions[page * kPageSlots + slot % kPageSlots] = step.position[row];
@@ -179,8 +184,9 @@ __global__ void __launch_bounds__(kMostThreads) store_rows(const Input* qkv, Qkv
       load(arguments.rope.sin + angle + pair, s);
 #pragma unroll
       for (std::uint32_t j = 0; j < kCount; ++j) {
-        low[j] = (values[0][j] * c[j] - values[1][j] * s[j]) * query_scale;
-        high[j] = (values[1][j] * c[j] + values[0][j] * s[j]) * query_scale;
+        const float2 turned = rotated(values[0][j], values[1][j], c[j], s[j]);
+        low[j] = turned.x * query_scale;
+        high[j] = turned.y * query_scale;
       }
       const std::size_t out = std::size_t{row} * q_width + head * dim;
       if (arguments.q != nullptr) {
@@ -188,6 +194,9 @@ __global__ void __launch_bounds__(kMostThreads) store_rows(const Input* qkv, Qkv
         store(arguments.q + out + other, high);
       }
       if (arguments.q_half != nullptr) {
+        // As the tiles' products take q: for powers of two.
+#pragma unroll
+        for (std::uint32_t j = 0; j < kCount; ++j) low[j] *= kLog2E, high[j] *= kLog2E;
         store(arguments.q_half + out + column, low);
         store(arguments.q_half + out + other, high);
       }
@@ -196,6 +205,21 @@ __global__ void __launch_bounds__(kMostThreads) store_rows(const Input* qkv, Qkv
     bf16* out = kv.block(page, layer, part == kValue, head) + slot % kPageSlots * dim;
     store(out + column, values[0]);
     store(out + other, values[1]);
+    if (part == kKey && key_first >= 0) {
+      float c[kCount], s[kCount], low[kCount], high[kCount];
+      load(arguments.rope.cos + angle + pair, c);
+      load(arguments.rope.sin + angle + pair, s);
+#pragma unroll
+      for (std::uint32_t j = 0; j < kCount; ++j) {
+        const float2 turned = rotated(bf16_rounded(values[0][j]), bf16_rounded(values[1][j]), c[j], s[j]);
+        low[j] = turned.x;
+        high[j] = turned.y;
+      }
+      const std::size_t block = static_cast<std::size_t>(key_first) + slot / kPageSlots;
+      __half* keys = arguments.keys + ((block * kv.kv_heads + head) * kPageSlots + slot % kPageSlots) * dim;
+      store(keys + column, low);
+      store(keys + other, high);
+    }
     if (arguments.probe != nullptr) {
       float* probe = arguments.probe + (2 * std::size_t{row} + (part - kKey)) * kv_width + head * dim;
       store(probe + column, values[0]);

@@ -1,8 +1,9 @@
-// K of whole sequences, rotated to the positions of its slots: what attention_tiles multiplies with. As f16, whose rounding is an eighth of
-// bf16's: K was rounded to bf16 once, for its page.
+// K of what a sequence had before the step, rotated to the positions of its slots: what attention_tiles multiplies with. As f16, whose
+// rounding is an eighth of bf16's: K was rounded to bf16 once, for its page.
 #include "base/error.h"
 #include "model/kernels/cuda/device.h"
 #include "model/kernels/cuda/ops.h"
+#include "model/kernels/cuda/rope.cuh"
 #include "model/kernels/cuda/warp.cuh"
 
 namespace gritstone::cuda {
@@ -12,11 +13,11 @@ constexpr int kThreads = 256;
 // Heads that a thread takes with the same angles, whose f32 tables would otherwise be twice the bytes of K.
 constexpr std::uint32_t kHeads = 4;
 
-__device__ std::uint32_t rotated_first(std::uint32_t a, std::uint32_t b, float2 c, float2 s) {
-  return pack_f16(bf16_low(a) * c.x - bf16_low(b) * s.x, bf16_high(a) * c.y - bf16_high(b) * s.y);
-}
-__device__ std::uint32_t rotated_second(std::uint32_t a, std::uint32_t b, float2 c, float2 s) {
-  return pack_f16(bf16_low(b) * c.x + bf16_low(a) * s.x, bf16_high(b) * c.y + bf16_high(a) * s.y);
+// Words of two first and of two second elements of pairs become words of f16.
+__device__ void rotate_words(std::uint32_t& first, std::uint32_t& second, float2 c, float2 s) {
+  const float2 low = rotated(bf16_low(first), bf16_low(second), c.x, s.x), high = rotated(bf16_high(first), bf16_high(second), c.y, s.y);
+  first = pack_f16(low.x, high.x);
+  second = pack_f16(low.y, high.y);
 }
 
 // Block (four heads, 64 slots): a thread takes eight rotation pairs of a slot. Bytes are the cost: 2 for every K element in, 2 out.
@@ -32,6 +33,7 @@ __global__ void __launch_bounds__(kThreads)
   for (std::uint32_t i = threadIdx.x; i < kPageSlots * units; i += kThreads) {
     const std::uint32_t slot = i / units, pair = i % units * 8;
     const bool used = slot < static_cast<std::uint32_t>(block.slots);
+    if (used && (block.others[slot / 32] >> slot % 32 & 1) == 0) continue;
     float2 c[4] = {}, s[4] = {};
     if (used) {
       const std::size_t angle = static_cast<std::size_t>(kv.positions[page * kPageSlots + slot]) * half + pair;
@@ -48,11 +50,13 @@ __global__ void __launch_bounds__(kThreads)
         a = *reinterpret_cast<const uint4*>(row);
         b = *reinterpret_cast<const uint4*>(row + half);
       }
-      __half* out = keys + ((std::size_t{blockIdx.y} * kv.kv_heads + head) * kPageSlots + slot) * dim + pair;
-      *reinterpret_cast<uint4*>(out) = make_uint4(rotated_first(a.x, b.x, c[0], s[0]), rotated_first(a.y, b.y, c[1], s[1]),
-                                                  rotated_first(a.z, b.z, c[2], s[2]), rotated_first(a.w, b.w, c[3], s[3]));
-      *reinterpret_cast<uint4*>(out + half) = make_uint4(rotated_second(a.x, b.x, c[0], s[0]), rotated_second(a.y, b.y, c[1], s[1]),
-                                                         rotated_second(a.z, b.z, c[2], s[2]), rotated_second(a.w, b.w, c[3], s[3]));
+      __half* out = keys + ((static_cast<std::size_t>(block.at) * kv.kv_heads + head) * kPageSlots + slot) * dim + pair;
+      rotate_words(a.x, b.x, c[0], s[0]);
+      rotate_words(a.y, b.y, c[1], s[1]);
+      rotate_words(a.z, b.z, c[2], s[2]);
+      rotate_words(a.w, b.w, c[3], s[3]);
+      *reinterpret_cast<uint4*>(out) = a;
+      *reinterpret_cast<uint4*>(out + half) = b;
     }
   }
 }

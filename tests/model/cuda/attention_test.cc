@@ -111,7 +111,9 @@ std::vector<KeyBlock> key_blocks(const KvScene& scene, const std::vector<std::in
   for (const std::int32_t s : sequences) {
     first_block[static_cast<std::size_t>(s)] = static_cast<std::int32_t>(blocks.size());
     const std::int32_t slots = static_cast<std::int32_t>(scene.lengths[static_cast<std::size_t>(s)]);
-    for (std::int32_t b = 0; b * 64 < slots; ++b) blocks.push_back({s, b, std::min(64, slots - b * 64)});
+    for (std::int32_t b = 0; b * 64 < slots; ++b) {
+      blocks.push_back({s, b, std::min(64, slots - b * 64), static_cast<std::int32_t>(blocks.size())});
+    }
   }
   return blocks;
 }
@@ -123,17 +125,26 @@ TEST(RotateKeys, EqualsScalarArithmetic) {
     const KvScene scene(2, kv_heads, dim, {130, 64, 1}, dim);
     const DeviceScene device(scene, {scene.row(0, 0, 1)});
     std::vector<std::int32_t> first_block;
-    const std::vector<KeyBlock> blocks = key_blocks(scene, {2, 0, 1}, first_block);
-    const DeviceArray<KeyBlock> list(blocks);
+    std::vector<KeyBlock> blocks = key_blocks(scene, {2, 0, 1}, first_block);
+    blocks[1].others[1] = 0xFFFF0FFF;  // slots 44 to 47 are the step's own
     const DeviceArray<std::uint16_t> keys(blocks.size() * kv_heads * kPageSlots * dim);
+    std::vector<KeyBlock> in_any_order = blocks;
+    std::reverse(in_any_order.begin(), in_any_order.end());
+    const DeviceArray<KeyBlock> list(in_any_order);
     rotate_keys(nullptr, list.data(), static_cast<std::uint32_t>(blocks.size()), device.step, device.kv, kLayer, device.rope, as_f16(keys));
-    std::vector<float> got;
-    for (const std::uint16_t bits : keys.download()) got.push_back(f16_to_f32(bits));
+    std::vector<std::uint16_t> bits = keys.download();
     std::vector<double> expected;
     for (const KeyBlock& block : blocks) {
       for (std::size_t head = 0; head < kv_heads; ++head) {
         for (std::int32_t i = 0; i < 64; ++i) {
           std::vector<double> key(dim);
+          if ((block.others[i / 32] >> i % 32 & 1) == 0) {
+            const auto untouched = bits.begin() + static_cast<std::ptrdiff_t>(expected.size());
+            ASSERT_EQ(std::count(untouched, untouched + dim, 0xFFFF), dim) << i;
+            std::fill(untouched, untouched + dim, std::uint16_t{0});
+            expected.insert(expected.end(), key.begin(), key.end());
+            continue;
+          }
           if (i < block.slots) {
             key = scene.key(static_cast<std::size_t>(block.sequence), static_cast<std::size_t>(block.block * 64 + i), kLayer, head);
           }
@@ -141,6 +152,8 @@ TEST(RotateKeys, EqualsScalarArithmetic) {
         }
       }
     }
+    std::vector<float> got;
+    for (const std::uint16_t value : bits) got.push_back(f16_to_f32(value));
     EXPECT_LT(distance(got, expected), 4e-4) << dim;
     for (std::size_t i = 0; i < got.size(); ++i) ASSERT_EQ(got[i] == 0, expected[i] == 0) << dim << ", " << i;
   }

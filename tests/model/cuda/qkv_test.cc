@@ -84,11 +84,18 @@ TEST_P(QkvTest, EqualsScalarArithmetic) {
   if (c.q_f32) arguments.q = q.data();
   if (c.q_f16) arguments.q_half = as_f16(q_half);
   if (c.probe) arguments.probe = probe.data();
+  // Sequence 2 is in no tile.
+  const DeviceArray<std::uint16_t> keys(6 * std::size_t{c.kv_heads} * kPageSlots * c.dim);
+  const std::vector<std::int32_t> first_blocks = {3, 1, -1};
+  const DeviceArray<std::int32_t> key_first(first_blocks);
+  if (c.q_f16) arguments.keys = as_f16(keys);
+  if (c.q_f16) arguments.key_first = key_first.data();
   qkv_norm_rope_store(nullptr, arguments, device.step, done, device.kv, c.layer);
 
   const std::vector<float> got_q = q.download(), got_probe = probe.download();
   const std::vector<half_bits> got_half = q_half.download();
   const std::vector<std::uint16_t> got_memory = device.memory.download();
+  std::vector<std::uint16_t> got_keys = keys.download();
   std::vector<std::int32_t> positions = scene.positions, groups = scene.groups;
   for (std::size_t r = 0; r < done; ++r) {
     const SceneRow& row = rows[r];
@@ -126,6 +133,17 @@ TEST_P(QkvTest, EqualsScalarArithmetic) {
       scene.memory[v_at] = got_memory[v_at];
     }
     EXPECT_LT(distance(stored_k, as_double(k)), 3e-3);
+    const std::int32_t key_block = first_blocks[static_cast<std::size_t>(row.sequence)];
+    for (std::size_t i = 0; c.q_f16 && key_block >= 0 && i < kv_width; ++i) {
+      const std::size_t slot = static_cast<std::size_t>(row.slot), block = static_cast<std::size_t>(key_block) + slot / kPageSlots;
+      std::uint16_t& key = got_keys[((block * c.kv_heads + i / c.dim) * kPageSlots + slot % kPageSlots) * c.dim + i % c.dim];
+      const std::size_t pair = i % c.dim % half;
+      const bool first = i % c.dim < half;
+      const float other = stored_k[first ? i + half : i - half];
+      const float want = stored_k[i] * scene.cos[angle + pair] + (first ? -other : other) * scene.sin[angle + pair];
+      ASSERT_NEAR(f16_to_f32(key), want, 0x1.01p-11f * std::abs(want) + 1e-6f) << i;
+      key = 0xFFFF;
+    }
     EXPECT_LT(distance(stored_v, as_double(v)), 3e-3);
     if (c.probe) {
       std::vector<double> both = as_double(k);
@@ -139,7 +157,8 @@ TEST_P(QkvTest, EqualsScalarArithmetic) {
   for (std::size_t i = c.q_f32 ? done * q_width : 0; i < got_q.size(); ++i) ASSERT_TRUE(std::isnan(got_q[i]));
   for (std::size_t i = c.q_f16 ? done * q_width : 0; i < got_half.size(); ++i) ASSERT_EQ(got_half[i], 0xFFFF);
   for (std::size_t i = c.probe ? done * 2 * kv_width : 0; i < got_probe.size(); ++i) ASSERT_TRUE(std::isnan(got_probe[i]));
-  EXPECT_EQ(got_memory, scene.memory);  // but for the rows' slots
+  EXPECT_EQ(got_memory, scene.memory);                                                                            // but for the rows' slots
+  EXPECT_EQ(std::count(got_keys.begin(), got_keys.end(), 0xFFFF), static_cast<std::ptrdiff_t>(got_keys.size()));  // likewise
   EXPECT_EQ(device.positions.download(), positions);
   EXPECT_EQ(device.groups.download(), groups);
 }
