@@ -84,7 +84,8 @@ void ActiveJob::begin_round(const ModelConfig& config) {
   output.tokens = tokens;
   output.hidden.resize(job.wants.hidden_after.size());
   for (std::vector<float>& states : output.hidden) states.resize(tokens * config.hidden);
-  if (job.wants.normed_after) output.normed.resize(tokens * config.hidden);
+  if (job.wants.pool) pool_sums.assign(config.hidden, 0.0);
+  if (job.wants.normed_after && !job.wants.pool) output.normed.resize(tokens * config.hidden);
   if (job.wants.kv_probe) output.probe.resize(tokens * 2 * config.kv_width());
   if (job.wants.router && config.experts > 0) output.router.assign(layout.depth, std::vector<float>(tokens * config.experts));
 }

@@ -26,10 +26,11 @@ class ActiveJob {
   std::uint64_t order;  // arrival
   std::promise<JobOutput> promise;
   KvSequence kv;
-  std::size_t done = 0;   // tokens of the current round that are computed
-  bool loading = false;   // spans of its context reach the pages with its next step
-  bool decoding = false;  // `next` has continued it at least once
-  JobOutput output;       // of the current round
+  std::size_t done = 0;           // tokens of the current round that are computed
+  bool loading = false;           // spans of its context reach the pages with its next step
+  bool decoding = false;          // `next` has continued it at least once
+  JobOutput output;               // of the current round
+  std::vector<double> pool_sums;  // [hidden], with Wants::pool
   Clock::time_point submitted;
   Clock::time_point started;
   double queued_seconds = 0;

@@ -10,6 +10,7 @@
 #include "model/engine.h"
 #include "model/kernels/top_logits.h"
 #include "model/kv_pages.h"
+#include "model/ops/pool.h"
 #include "model/ops/step.h"
 
 namespace gritstone {
@@ -21,6 +22,9 @@ class StepObserver {
   virtual ~StepObserver() = default;
   virtual bool wants_hidden(std::size_t layers) const = 0;
   virtual bool wants_normed(std::size_t layers) const = 0;
+  // Rows whose normed states after `layers` layers are to be added up, which is not told: the sums are then right. At most one for each of
+  // the step's sequences.
+  virtual std::span<const PoolRows> pools(std::size_t layers) const = 0;
   virtual bool wants_router(std::size_t layer) const = 0;
   virtual bool wants_kv(std::size_t layer) const = 0;
   // x [rows, hidden] after `layers` layers (0: the embeddings), as it is or after the final norm; rows are those that computed them.
@@ -31,7 +35,9 @@ class StepObserver {
   // K (after its norm, before RoPE) and V of layer `layer`, [rows, kv_width] each, rows `stride` floats apart.
   virtual void on_kv(std::size_t layer, const float* k, const float* v, std::size_t stride, std::size_t rows) = 0;
   // Whether somebody looks at what the last layer leaves. If not, only the rows whose logits are wanted need all of it.
-  bool wants_last(std::size_t layers) const { return wants_hidden(layers) || wants_normed(layers) || wants_router(layers - 1); }
+  bool wants_last(std::size_t layers) const {
+    return wants_hidden(layers) || wants_normed(layers) || !pools(layers).empty() || wants_router(layers - 1);
+  }
   // Asked before every layer by backends whose steps take long: true abandons the step, as if it had never begun.
   virtual bool gives_way() = 0;
 };

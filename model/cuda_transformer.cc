@@ -50,7 +50,7 @@ CudaTransformer::CudaTransformer(const ModelConfig& config, const CudaWeights& w
   cuda::check(cudaMemcpy(cos, table.cos.data(), table.cos.size() * sizeof(float), cudaMemcpyHostToDevice), "upload of the RoPE table");
   cuda::check(cudaMemcpy(sin, table.sin.data(), table.sin.size() * sizeof(float), cudaMemcpyHostToDevice), "upload of the RoPE table");
   rope_ = {cos, sin};
-  const Sizes sizes{cuda::kVecRows, 0, cuda::kVecRows, 0, cuda::kVecRows, kMaxTopLogits};
+  const Sizes sizes{cuda::kVecRows, cuda::kVecRows, 0, cuda::kVecRows, 0, cuda::kVecRows, kMaxTopLogits};
   std::size_t bytes = 0;
   carve(sizes, true, nullptr, bytes);
   vec_memory_ = cuda::DeviceBuffer(bytes);
@@ -86,6 +86,8 @@ CudaTransformer::Activations CudaTransformer::carve(const Sizes& sizes, bool vec
   for (std::size_t n = 1; n <= sizes.vec_attention_rows; ++n) most_splits = std::max(most_splits, splits(n));
   carver.take(a.attention_workspace,
               cuda::attention_vec_workspace(u32(sizes.vec_attention_rows), u32(config_.heads), u32(config_.head_dim), most_splits));
+  carver.take(a.pools, sizes.sequences);
+  carver.take(a.pool_sums, sizes.sequences * hidden);
   const std::size_t logit_rows = std::min(sizes.logit_rows, kLogitRows);
   carver.take(a.logits, logit_rows * config_.vocab);
   if (sizes.top > 0) carver.take(a.top_workspace, cuda::top_logits_workspace(u32(logit_rows), u32(config_.vocab), u32(sizes.top)));
@@ -167,11 +169,31 @@ StepLogits CudaTransformer::forward(const StepRows& step, StepObserver& observer
 void CudaTransformer::observe_hidden(std::size_t layers, std::size_t rows, StepObserver* observer, const Activations& a) {
   if (observer == nullptr) return;
   if (observer->wants_hidden(layers)) observer->on_hidden(layers, to_host(a.x, rows * config_.hidden), rows);
-  if (observer->wants_normed(layers)) {
-    cuda::rms_norm(stream_, a.x, nullptr, u32(rows), u32(config_.hidden), weights_.output_norm(), config_.rms_norm_eps, nullptr,
-                   cuda::HalfType::kBF16, a.normed_f32);
-    observer->on_normed(layers, to_host(a.normed_f32, rows * config_.hidden), rows);
+  const bool whole = observer->wants_normed(layers);
+  const std::span<const PoolRows> pools = observer->pools(layers);
+  if (!whole && pools.empty()) return;
+  cuda::rms_norm(stream_, a.x, nullptr, u32(rows), u32(config_.hidden), weights_.output_norm(), config_.rms_norm_eps, nullptr,
+                 cuda::HalfType::kBF16, a.normed_f32);
+  if (whole) observer->on_normed(layers, to_host(a.normed_f32, rows * config_.hidden), rows);
+  if (!pools.empty()) add_pools(pools, a);
+}
+
+void CudaTransformer::add_pools(std::span<const PoolRows> pools, const Activations& a) {
+  const std::size_t hidden = config_.hidden, range_bytes = pools.size() * sizeof(cuda::PoolRange);
+  const std::size_t sum_bytes = pools.size() * hidden * sizeof(double);
+  reserve_host((range_bytes + sum_bytes) / sizeof(float));
+  auto* const ranges = host_.as<cuda::PoolRange>();
+  double* const sums = reinterpret_cast<double*>(ranges + pools.size());
+  for (std::size_t i = 0; i < pools.size(); ++i) {
+    ranges[i] = {u32(pools[i].row), u32(pools[i].rows), pools[i].first_weight, pools[i].weight_step};
+    std::copy_n(pools[i].sums, hidden, sums + i * hidden);
   }
+  cuda::check(cudaMemcpyAsync(a.pools, ranges, range_bytes, cudaMemcpyHostToDevice, stream_), "upload of sums");
+  cuda::check(cudaMemcpyAsync(a.pool_sums, sums, sum_bytes, cudaMemcpyHostToDevice, stream_), "upload of sums");
+  cuda::pool_rows(stream_, a.normed_f32, u32(hidden), a.pools, u32(pools.size()), a.pool_sums);
+  cuda::check(cudaMemcpyAsync(sums, a.pool_sums, sum_bytes, cudaMemcpyDeviceToHost, stream_), "download of sums");
+  wait("a step");
+  for (std::size_t i = 0; i < pools.size(); ++i) std::copy_n(sums + i * hidden, hidden, pools[i].sums);
 }
 
 void CudaTransformer::qkv_store(std::size_t layer, std::size_t projected, StepObserver* observer, const CudaStep& s, const Activations& a,

@@ -51,10 +51,12 @@ class CudaTransformer {
     __half* last_q_half = nullptr;
     std::int32_t *chosen = nullptr, *sort_scratch = nullptr;
     std::uint8_t* top_workspace = nullptr;
+    cuda::PoolRange* pools = nullptr;
+    double* pool_sums = nullptr;
     cuda::ExpertPairs pairs;
   };
   struct Sizes {
-    std::size_t rows = 0, last_rows = 0, vec_attention_rows = 0, key_blocks = 0, logit_rows = 0, top = 0;
+    std::size_t rows = 0, sequences = 0, last_rows = 0, vec_attention_rows = 0, key_blocks = 0, logit_rows = 0, top = 0;
   };
 
   Activations carve(const Sizes& sizes, bool vec, std::uint8_t* memory, std::size_t& bytes) const;
@@ -63,6 +65,7 @@ class CudaTransformer {
                  cuda::QkvArguments arguments);
   cuda::AttentionArguments attention_arguments(std::size_t layer, const Activations& a, bool grouped) const;
   void observe_hidden(std::size_t layers, std::size_t rows, StepObserver* observer, const Activations& a);
+  void add_pools(std::span<const PoolRows> pools, const Activations& a);  // of a.normed_f32
   std::uint32_t splits(std::size_t rows) const noexcept;
   const float* to_host(const float* device, std::size_t count);
   void reserve_host(std::size_t count);                  // host_ then has room for so many floats

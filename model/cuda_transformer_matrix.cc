@@ -20,6 +20,7 @@ StepLogits CudaTransformer::matrix_forward(const StepRows& step, StepObserver& o
   // What is wanted at last sees no more than the step does; of its rows, those in tiles here may be attended one by one there.
   const Sizes sizes{
       step.size(),
+      step.sequences.size(),
       wanted.size(),
       std::max(matrix_step_.vec_rows(step.size()), std::min(wanted.size(), CudaStep::kVecAttentionRows * wanted.sequences.size())),
       matrix_step_.key_blocks(),

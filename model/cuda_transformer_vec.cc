@@ -39,7 +39,8 @@ void CudaTransformer::vec_forward(const StepRows& step, StepObserver* observer) 
 
 bool CudaTransformer::looks_inside(const StepObserver& observer) const {
   for (std::size_t layer = 0; layer <= config_.layers; ++layer) {
-    if (observer.wants_hidden(layer) || observer.wants_normed(layer) || observer.wants_router(layer) || observer.wants_kv(layer))
+    if (observer.wants_hidden(layer) || observer.wants_normed(layer) || !observer.pools(layer).empty() || observer.wants_router(layer) ||
+        observer.wants_kv(layer))
       return true;
   }
   return false;

@@ -88,6 +88,15 @@ std::size_t depth_of(const Job& job, const ModelConfig& config) {
   }
   if (wants.normed_after && *wants.normed_after > config.layers)
     reject("layer " + std::to_string(*wants.normed_after) + " of " + std::to_string(config.layers));
+  if (wants.pool) {
+    const Wants::Pool& pool = *wants.pool;
+    if (!wants.normed_after) reject("pooling of states that are not wanted");
+    if (pool.count == 0 || pool.first > job.tokens.size() || pool.count > job.tokens.size() - pool.first) {
+      reject("pooling of tokens [" + std::to_string(pool.first) + ", +" + std::to_string(pool.count) + ") of " +
+             std::to_string(job.tokens.size()));
+    }
+    if (job.next) reject("pooling of a job that goes on");
+  }
   if (wants.logits == Wants::Logits::kRows) {
     if (wants.logit_rows.empty() || !std::is_sorted(wants.logit_rows.begin(), wants.logit_rows.end()) ||
         wants.logit_rows.back() >= job.tokens.size()) {

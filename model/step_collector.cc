@@ -9,12 +9,46 @@ bool StepCollector::any(const Wanted& wanted) const {
   return std::any_of(slices_.begin(), slices_.end(), [&](const Slice& slice) { return wanted(slice.job->job.wants); });
 }
 
+// The sums that a step adds to are the job's once it is finished: an abandoned step has changed nothing.
+StepCollector::StepCollector(const ModelConfig& config, const std::vector<Slice>& slices, const std::atomic<bool>* gives_way)
+    : config_(config), slices_(slices), gives_way_(gives_way), sums_(slices.size()), pools_(config.layers + 1) {
+  for (std::size_t i = 0; i < slices.size(); ++i) {
+    const ActiveJob& job = *slices[i].job;
+    if (!job.job.wants.pool) continue;
+    const Wants::Pool& wanted = *job.job.wants.pool;
+    sums_[i] = job.pool_sums;
+    const std::size_t begin = std::max(wanted.first, job.done), end = std::min(wanted.first + wanted.count, job.done + slices[i].count);
+    if (begin >= end) continue;
+    PoolRows pool;
+    pool.row = slices[i].row_begin + (begin - job.done);
+    pool.rows = end - begin;
+    pool.first_weight = wanted.rising ? static_cast<double>(begin - wanted.first + 1) : 1.0;
+    pool.weight_step = wanted.rising ? 1.0 : 0.0;
+    pool.sums = sums_[i].data();
+    pools_[*job.job.wants.normed_after].push_back(pool);
+  }
+}
+
+void StepCollector::deal_out_sums() {
+  for (std::size_t i = 0; i < slices_.size(); ++i) {
+    ActiveJob& job = *slices_[i].job;
+    if (!job.job.wants.pool) continue;
+    job.pool_sums = std::move(sums_[i]);
+    if (slices_[i].count < job.remaining()) continue;
+    const double count = static_cast<double>(job.job.wants.pool->count);
+    const double total = job.job.wants.pool->rising ? count * (count + 1) / 2 : count;
+    job.output.pooled.clear();
+    for (const double sum : job.pool_sums) job.output.pooled.push_back(static_cast<float>(sum / total));
+  }
+}
+
 bool StepCollector::gives_way() {
   abandoned_ = abandoned_ || (gives_way_ != nullptr && *gives_way_);
   return abandoned_;
 }
 
-void StepCollector::deal_out(const StepLogits& logits) const {
+void StepCollector::deal_out(const StepLogits& logits) {
+  deal_out_sums();
   const std::size_t vocab = config_.vocab;
   std::span<const float> whole = logits.whole;
   std::span<const TopLogit> tops = logits.tops;
@@ -48,8 +82,9 @@ bool StepCollector::wants_hidden(std::size_t layers) const {
   return any([&](const Wants& wants) { return std::count(wants.hidden_after.begin(), wants.hidden_after.end(), layers) > 0; });
 }
 bool StepCollector::wants_normed(std::size_t layers) const {
-  return any([&](const Wants& wants) { return wants.normed_after == layers; });
+  return any([&](const Wants& wants) { return wants.normed_after == layers && !wants.pool; });
 }
+std::span<const PoolRows> StepCollector::pools(std::size_t layers) const { return pools_[layers]; }
 bool StepCollector::wants_router(std::size_t) const {
   return any([](const Wants& wants) { return wants.router; });
 }
@@ -74,7 +109,7 @@ void StepCollector::on_normed(std::size_t layers, const float* x, std::size_t ro
   for (const Slice& slice : slices_) {
     if (slice.row_begin >= rows) break;
     ActiveJob& job = *slice.job;
-    if (job.job.wants.normed_after != layers) continue;
+    if (job.job.wants.normed_after != layers || job.job.wants.pool) continue;
     std::copy_n(x + slice.row_begin * config_.hidden, slice.count * config_.hidden, job.output.normed.data() + job.done * config_.hidden);
   }
 }

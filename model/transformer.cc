@@ -103,7 +103,17 @@ void Transformer::attend_and_feed(const StepRows& step, const AttentionInputs& i
 
 void Transformer::observe_hidden(std::size_t layers, std::size_t rows, StepObserver& observer) {
   if (observer.wants_hidden(layers)) observer.on_hidden(layers, hidden_, rows);
-  if (observer.wants_normed(layers)) observer.on_normed(layers, norm_rows(weights_.output_norm(), rows), rows);
+  const bool whole = observer.wants_normed(layers);
+  const std::span<const PoolRows> pools = observer.pools(layers);
+  if (!whole && pools.empty()) return;
+  const float* normed = norm_rows(weights_.output_norm(), rows);
+  if (whole) observer.on_normed(layers, normed, rows);
+  constexpr std::size_t kColumns = 256;  // of a task
+  const std::size_t hidden = config_.hidden, parts = (hidden + kColumns - 1) / kColumns;
+  context_.pool().parallel_for(pools.size() * parts, [&](std::size_t task, std::size_t) {
+    const std::size_t column = task % parts * kColumns;
+    add_pool_rows(normed, hidden, pools[task / parts], column, std::min(kColumns, hidden - column));
+  });
 }
 
 void Transformer::logits(float* out) {

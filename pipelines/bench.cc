@@ -73,6 +73,7 @@ double run_pass(Engine& engine, const Test& test, const BenchOptions& options, s
   if (test.kind == Kind::kEmbed) {
     job.attention = Attention::kBidirectional;
     job.wants.normed_after = config.layers;
+    job.wants.pool = Wants::Pool{0, test.tokens, false};
   } else {
     job.wants.logits = Wants::Logits::kLast;
   }

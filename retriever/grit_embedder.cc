@@ -77,6 +77,10 @@ GritEmbedder::Pending GritEmbedder::submit(const EmbedRequest& request, const st
   job.tokens = pending.format.tokens;
   job.attention = options_.attention;
   job.wants.normed_after = layer_;
+  const bool one_token = options_.pooling == Pooling::kLast || options_.pooling == Pooling::kRouting;
+  job.wants.pool = one_token
+                       ? Wants::Pool{pending.format.pool_last, 1, false}
+                       : Wants::Pool{pending.format.text_first, pending.format.text_count, options_.pooling == Pooling::kWeightedMean};
   job.wants.router = options_.pooling == Pooling::kRouting;
   if (request.keep_spans && request.whole_spans) {
     job.wants.kv = {{0, pending.format.text_first + pending.format.text_count, *request.keep_spans}};
@@ -98,21 +102,11 @@ void GritEmbedder::pool(const Pending& pending, const JobOutput& output, TextRol
     }
     gather_routing(std::span(output.router).first(layer_), engine_.config().experts, f.pool_last, row);
   } else {
-    if (output.normed.size() != f.tokens.size() * dim_) {
-      throw Error(ErrorCode::kDevice, "the engine returned " + std::to_string(output.normed.size()) + " hidden values, expected " +
-                                          std::to_string(f.tokens.size() * dim_));
+    if (output.pooled.size() != dim_) {
+      throw Error(ErrorCode::kDevice,
+                  "the engine returned " + std::to_string(output.pooled.size()) + " pooled values, expected " + std::to_string(dim_));
     }
-    const MatrixView<const float> states(output.normed.data(), f.tokens.size(), dim_);
-    switch (options_.pooling) {
-      case Pooling::kLast:
-        std::copy_n(states.row(f.pool_last).begin(), dim_, row.begin());
-        break;
-      case Pooling::kWeightedMean:
-        pool_weighted_mean(states, f.text_first, f.text_count, row);
-        break;
-      default:
-        pool_mean(states, f.text_first, f.text_count, row);
-    }
+    std::copy(output.pooled.begin(), output.pooled.end(), row.begin());
   }
   if (!normalise_l2(row)) throw Error(ErrorCode::kDevice, "an embedding is zero or not finite");
   if (statistics_) statistics_->apply(row, role);

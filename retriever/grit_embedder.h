@@ -13,8 +13,8 @@
 
 namespace gritstone {
 
-// Immutable and thread-safe; borrows engine and tokenizer, which must outlive it. One job per text; up to kJobsInFlight at a time, so that
-// the hidden states waiting to be pooled stay below 64 * 512 tokens * 8 KiB = 256 MiB for OLMoE.
+// Immutable and thread-safe; borrows engine and tokenizer, which must outlive it. One job per text, which pools its states in the engine;
+// up to kJobsInFlight at a time, so that the engine's steps are full.
 class GritEmbedder final : public Embedder {
  public:
   static constexpr std::size_t kJobsInFlight = 64;

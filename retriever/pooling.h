@@ -1,19 +1,11 @@
-// Token states of one text to one row.
+// What makes an embedding of what the engine returns for one text.
 #pragma once
 
 #include <cstddef>
 #include <span>
 #include <vector>
 
-#include "base/matrix_view.h"
-
 namespace gritstone {
-
-// Rows [first, first + count) of `states` [tokens, width] averaged into `out` [width]; sums in double, in token order.
-// REQUIRES: count >= 1 and the rows exist.
-void pool_mean(MatrixView<const float> states, std::size_t first, std::size_t count, std::span<float> out) noexcept;
-// The same with weights 1, 2, ..., count: under causal attention later tokens have seen more of the text.
-void pool_weighted_mean(MatrixView<const float> states, std::size_t first, std::size_t count, std::span<float> out) noexcept;
 
 // The row of one token in every layer's router probabilities, layer after layer: out [layers * experts].
 //   router  [layers][tokens * experts]

@@ -183,6 +183,7 @@ class Bench {
         job.tokens = tokens(length);
         job.attention = attention;
         job.wants.normed_after = file_->config().layers;
+        job.wants.pool = Wants::Pool{0, length, attention == Attention::kCausal};
         job.priority = Priority::kBulk;
         running.push_back(engine_->submit(std::move(job)));
       }

@@ -134,7 +134,16 @@ class ScriptedEngine : public Engine {
   JobOutput run_job(const Job& job) const {
     JobOutput output;
     output.tokens = job.tokens.size();
-    if (job.wants.normed_after) {
+    if (job.wants.pool) {
+      const Wants::Pool& pool = *job.wants.pool;
+      output.pooled.assign(config_.hidden, 0.0f);
+      for (std::size_t i = 0; i < pool.count; ++i) {
+        const std::vector<float> state = state_of(job.tokens.at(pool.first + i));
+        const float total = static_cast<float>(pool.rising ? pool.count * (pool.count + 1) / 2 : pool.count);
+        const float weight = static_cast<float>(pool.rising ? i + 1 : 1) / total;
+        for (std::size_t c = 0; c < state.size(); ++c) output.pooled[c] += weight * state[c];
+      }
+    } else if (job.wants.normed_after) {
       for (const TokenId id : job.tokens) {
         const std::vector<float> state = state_of(id);
         output.normed.insert(output.normed.end(), state.begin(), state.end());

@@ -141,6 +141,43 @@ TEST_P(EngineModes, LogitsOfSomeRowsEqualThoseOfAll) {
   }
 }
 
+TEST_P(EngineModes, PooledStatesAreMeansOfTheStates) {
+  for (const std::size_t batch : {256, 7}) {
+    auto e = engine(2, batch);
+    for (const Attention attention : {Attention::kCausal, Attention::kBidirectional}) {
+      std::vector<std::future<JobOutput>> running;
+      std::vector<std::vector<float>> expected;
+      for (const std::size_t layer : {1, 3}) {
+        for (const bool rising : {false, true}) {
+          Job job;
+          job.tokens = random_tokens(40 + layer, 31 + layer);
+          job.attention = attention;
+          job.wants.normed_after = layer;
+          const std::vector<float> states = e->run(job).normed;
+          const Wants::Pool pool{5, 30, rising};
+          for (std::size_t column = 0; column < 64; ++column) {
+            double sum = 0, total = 0;
+            for (std::size_t i = 0; i < pool.count; ++i) {
+              const double weight = rising ? static_cast<double>(i + 1) : 1.0;
+              sum += weight * static_cast<double>(states[(pool.first + i) * 64 + column]);
+              total += weight;
+            }
+            if (column == 0) expected.emplace_back();
+            expected.back().push_back(static_cast<float>(sum / total));
+          }
+          job.wants.pool = pool;
+          running.push_back(e->submit(job));
+        }
+      }
+      for (std::size_t i = 0; i < running.size(); ++i) {
+        const JobOutput output = running[i].get();
+        EXPECT_EQ(output.pooled, expected[i]) << batch << ", " << i;
+        EXPECT_TRUE(output.normed.empty());
+      }
+    }
+  }
+}
+
 INSTANTIATE_TEST_SUITE_P(All, EngineModes, engine_modes(), mode_name);
 
 TEST(Engine, DenseInterleavedTiedModelRuns) {
@@ -169,6 +206,14 @@ TEST(Engine, RejectsBadJobsAndGoesOn) {
   Job layer = logits_job({1});
   layer.wants.hidden_after = {4};
   EXPECT_EQ(code_of([&] { e->run(layer); }), ErrorCode::kInvalidArgument);
+  Job pool = logits_job({1, 2});
+  pool.wants.pool = Wants::Pool{0, 1, false};
+  EXPECT_EQ(code_of([&] { e->run(pool); }), ErrorCode::kInvalidArgument) << "of no states";
+  pool.wants.normed_after = 1;
+  for (const Wants::Pool bad : {Wants::Pool{0, 0, false}, Wants::Pool{1, 2, false}, Wants::Pool{3, 1, false}}) {
+    pool.wants.pool = bad;
+    EXPECT_EQ(code_of([&] { e->run(pool); }), ErrorCode::kInvalidArgument) << bad.first << ", " << bad.count;
+  }
   Job span = logits_job({1});
   span.context = {Segment{std::make_shared<KvSpan>(), 0, 1, 0, 0, 0}};
   EXPECT_EQ(code_of([&] { e->run(span); }), ErrorCode::kInvalidArgument);

@@ -3,6 +3,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "model/ops/pool.h"
+
 namespace gritstone {
 namespace {
 
@@ -38,6 +40,15 @@ TEST(StepRows, WantedRowsAreAStepOfTheirOwn) {
   step.logit_tops.clear();
   EXPECT_EQ(step.wanted().size(), 0u);
   EXPECT_EQ(step.wanted().active(3), 0u);
+}
+
+TEST(PoolRows, AddsWeightedRows) {
+  const std::vector<float> states{9, 9, 1, 2, 3, 4, 5, 6, 9, 9};
+  std::vector<double> sums{100, 200};
+  add_pool_rows(states.data(), 2, {1, 3, 1, 0, sums.data()}, 0, 2);
+  EXPECT_THAT(sums, ElementsAre(109, 212));
+  add_pool_rows(states.data(), 2, {1, 3, 4, 2, sums.data()}, 1, 1);
+  EXPECT_THAT(sums, ElementsAre(109, 212 + 4 * 2 + 6 * 4 + 8 * 6));
 }
 
 }  // namespace

@@ -83,6 +83,14 @@ void embed_rows(Stream stream, const DeviceMatrix& table, const std::int32_t* to
 // to[r] = from[index[r]], rows of row_bytes, a multiple of 16.
 void gather_rows(Stream stream, const void* from, const std::int32_t* index, std::uint32_t rows, std::size_t row_bytes, void* to);
 
+// ---- pool_rows.cu
+// sums[i] [width] += the weighted rows of range i of x, as PoolRows (model/ops/pool.h). count <= 65535.
+struct PoolRange {
+  std::uint32_t row = 0, rows = 0;
+  double first_weight = 1, weight_step = 0;
+};
+void pool_rows(Stream stream, const float* x, std::uint32_t width, const PoolRange* ranges, std::uint32_t count, double* sums);
+
 // ---- rms_norm.cu
 // out[r] = x[index[r]] / sqrt(mean(x^2) + eps) * weight; index null: r. Either output may be null. width: a multiple of 4.
 void rms_norm(Stream stream, const float* x, const std::int32_t* index, std::uint32_t rows, std::uint32_t width, const float* weight,

@@ -6,6 +6,7 @@
 #include <future>
 
 #include "model/affine_blocks.h"
+#include "model/ops/pool.h"
 #include "tests/model/cuda/device_array.h"
 #include "tests/model/engine_fixture.h"
 #include "tests/model/logit_rows.h"
@@ -178,6 +179,38 @@ TEST_P(CudaEngine, LogitsOfSomeRowsEqualThoseOfAll) {
       EXPECT_EQ(got, want);
     } else {
       expect_near(got, want, kVocab, "some rows");
+    }
+  }
+}
+
+// To the bit in deterministic mode; what is fast need not give the same states twice.
+TEST_P(CudaEngine, PooledStatesAreMeansOfTheStates) {
+  EngineOptions options = cuda_options(50);
+  options.deterministic = true;
+  const auto exact = Engine::create(model_, options), fast = Engine::create(model_, cuda_options());
+  const std::size_t width = model_.config().hidden;
+  for (const Attention attention : {Attention::kCausal, Attention::kBidirectional}) {
+    std::vector<std::future<JobOutput>> running, running_fast;
+    std::vector<std::vector<float>> want;
+    for (const std::size_t tokens : {6, 80, 30}) {  // causal jobs of 80 tokens are cut
+      Job job;
+      job.tokens = random_tokens(tokens, 3 + tokens);
+      job.attention = attention;
+      job.wants.normed_after = tokens == 30 ? 2 : 3;
+      const std::vector<float> states = exact->run(job).normed;
+      const Wants::Pool pool{1, tokens - 2, tokens == 80};
+      std::vector<double> sums(width);
+      add_pool_rows(states.data(), width, {pool.first, pool.count, 1, pool.rising ? 1.0 : 0.0, sums.data()}, 0, width);
+      const double count = static_cast<double>(pool.count), total = pool.rising ? count * (count + 1) / 2 : count;
+      want.emplace_back();
+      for (const double sum : sums) want.back().push_back(static_cast<float>(sum / total));
+      job.wants.pool = pool;
+      running.push_back(exact->submit(job));
+      running_fast.push_back(fast->submit(job));
+    }
+    for (std::size_t i = 0; i < want.size(); ++i) {
+      EXPECT_EQ(running[i].get().pooled, want[i]) << i;
+      expect_near(running_fast[i].get().pooled, want[i], width, "fast " + std::to_string(i));
     }
   }
 }
