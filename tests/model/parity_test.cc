@@ -162,7 +162,7 @@ TEST(GritParity, PromptsBehindEmbeddingPassesEqualHuggingFace) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Configs, Parity, testing::ValuesIn(kConfigs), [](const auto& info) { return std::string(info.param); });
+INSTANTIATE_TEST_SUITE_P(Configs, Parity, testing::ValuesIn(kConfigs), [](const auto& param) { return std::string(param.param); });
 
 }  // namespace
 }  // namespace gritstone

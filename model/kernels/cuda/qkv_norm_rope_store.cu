@@ -53,27 +53,18 @@ __device__ void store(float* p, const float (&x)[kCount]) {
 #pragma unroll
   for (std::uint32_t i = 0; i < kCount; i += 4) *reinterpret_cast<float4*>(p + i) = make_float4(x[i], x[i + 1], x[i + 2], x[i + 3]);
 }
-template <std::uint32_t kCount>
-__device__ void store_words(void* p, const std::uint32_t (&words)[kCount / 2]) {
+__device__ std::uint32_t packed(const bf16*, float low, float high) { return pack_bf16(low, high); }
+__device__ std::uint32_t packed(const __half*, float low, float high) { return pack_f16(low, high); }
+template <typename Half, std::uint32_t kCount>
+__device__ void store(Half* p, const float (&x)[kCount]) {
+  std::uint32_t words[kCount / 2];
+#pragma unroll
+  for (std::uint32_t i = 0; i < kCount / 2; ++i) words[i] = packed(p, x[2 * i], x[2 * i + 1]);
   if constexpr (kCount == 8) {
-    *static_cast<uint4*>(p) = make_uint4(words[0], words[1], words[2], words[3]);
+    *reinterpret_cast<uint4*>(p) = make_uint4(words[0], words[1], words[2], words[3]);
   } else {
-    *static_cast<uint2*>(p) = make_uint2(words[0], words[1]);
+    *reinterpret_cast<uint2*>(p) = make_uint2(words[0], words[1]);
   }
-}
-template <std::uint32_t kCount>
-__device__ void store(bf16* p, const float (&x)[kCount]) {
-  std::uint32_t words[kCount / 2];
-#pragma unroll
-  for (std::uint32_t i = 0; i < kCount / 2; ++i) words[i] = pack_bf16(x[2 * i], x[2 * i + 1]);
-  store_words<kCount>(p, words);
-}
-template <std::uint32_t kCount>
-__device__ void store(__half* p, const float (&x)[kCount]) {
-  std::uint32_t words[kCount / 2];
-#pragma unroll
-  for (std::uint32_t i = 0; i < kCount / 2; ++i) words[i] = pack_f16(x[2 * i], x[2 * i + 1]);
-  store_words<kCount>(p, words);
 }
 
 // What is read back from a page of bf16.
