@@ -22,7 +22,7 @@ class StepObserver {
   virtual ~StepObserver() = default;
   virtual bool wants_hidden(std::size_t layers) const = 0;
   virtual bool wants_normed(std::size_t layers) const = 0;
-  // Rows whose normed states after `layers` layers are to be added up, which is not told: the sums are then right. At most one for each of
+  // Rows whose normed states after `layers` layers the backend adds to their sums; nothing is called back. At most one stretch for each of
   // the step's sequences.
   virtual std::span<const PoolRows> pools(std::size_t layers) const = 0;
   virtual bool wants_router(std::size_t layer) const = 0;
