@@ -35,7 +35,7 @@ class StepObserver {
   // K (after its norm, before RoPE) and V of layer `layer`, [rows, kv_width] each, rows `stride` floats apart.
   virtual void on_kv(std::size_t layer, const float* k, const float* v, std::size_t stride, std::size_t rows) = 0;
   // Whether somebody looks at what the last layer leaves. If not, only the rows whose logits are wanted need all of it.
-  bool wants_last(std::size_t layers) const {
+  bool wants_last_layer(std::size_t layers) const {
     return wants_hidden(layers) || wants_normed(layers) || !pools(layers).empty() || wants_router(layers - 1);
   }
   // Asked before every layer by backends whose steps take long: true abandons the step, as if it had never begun.

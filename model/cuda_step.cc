@@ -13,7 +13,7 @@ constexpr std::size_t kAlign = 256;
 CudaStep::CudaStep(const ModelConfig& config, bool vec_attention, std::size_t fixed_rows)
     : vec_attention_(vec_attention), fixed_rows_(fixed_rows), table_stride_(cuda::ceil_div(config.context, kKvBlock)) {}
 
-void CudaStep::make_work(const StepRows& step, bool stores_keys) {
+void CudaStep::make_work(const StepRows& step) {
   vec_rows_.clear();
   tiles_.clear();
   rotated_.clear();
@@ -42,21 +42,21 @@ void CudaStep::make_work(const StepRows& step, bool stores_keys) {
       furthest = std::max(furthest, static_cast<std::size_t>(tile.visible));
       tiles_.push_back(tile);
     }
-    make_keys(step, index, furthest, stores_keys);
+    make_keys(step, index, furthest);
     rotated_end_.resize(tiles_.size(), rotated_.size());
     GS_CHECK(first_tile < tiles_.size());
   }
 }
 
 // Slots [0, visible) of a sequence with tiles.
-void CudaStep::make_keys(const StepRows& step, std::size_t index, std::size_t visible, bool stores_keys) {
+void CudaStep::make_keys(const StepRows& step, std::size_t index, std::size_t visible) {
   static_assert(kKvBlock == 64);
   const StepSequence& sequence = step.sequences[index];
   std::vector<std::uint64_t> own(cuda::ceil_div(visible, kKvBlock), 0);
-  for (std::size_t row = sequence.row_begin; stores_keys && row < sequence.row_begin + sequence.rows; ++row) {
+  for (std::size_t row = sequence.row_begin; stores_keys_ && row < sequence.row_begin + sequence.rows; ++row) {
     own[step.slots[row] / kKvBlock] |= std::uint64_t{1} << step.slots[row] % kKvBlock;
   }
-  if (stores_keys) key_first_[index] = static_cast<std::int32_t>(key_count_);
+  if (stores_keys_) key_first_[index] = static_cast<std::int32_t>(key_count_);
   for (std::size_t block = 0; block < own.size(); ++block) {
     if (own[block] == ~std::uint64_t{0}) continue;
     const std::uint64_t others = ~own[block];
@@ -90,7 +90,8 @@ void CudaStep::reserve(std::size_t bytes) {
 }
 
 void CudaStep::fill(const StepRows& step, bool stores_keys) {
-  make_work(step, stores_keys);
+  stores_keys_ = stores_keys;
+  make_work(step);
   const std::size_t rows = step.size();
   const auto narrow = [](const std::vector<std::size_t>& from) { return std::vector<std::int32_t>(from.begin(), from.end()); };
   std::vector<std::int32_t> sequence(rows), position(rows), group(rows);

@@ -41,6 +41,7 @@ class CudaStep {
   const std::int32_t* vec_list() const noexcept { return at<std::int32_t>(vec_at_); }
   const cuda::AttentionTile* tile_list() const noexcept { return at<cuda::AttentionTile>(tiles_at_); }
   const cuda::KeyBlock* rotated_list() const noexcept { return at<cuda::KeyBlock>(rotated_at_); }
+  bool stores_keys() const noexcept { return stores_keys_; }
   const std::int32_t* key_first() const noexcept { return at<std::int32_t>(key_first_at_); }  // QkvArguments::key_first
   const std::int32_t* logit_rows() const noexcept { return at<std::int32_t>(logits_at_); }
   bool grouped() const noexcept { return grouped_; }
@@ -50,8 +51,8 @@ class CudaStep {
   T* at(std::size_t offset) const noexcept {
     return reinterpret_cast<T*>(device_.as<std::uint8_t>() + offset);
   }
-  void make_work(const StepRows& step, bool stores_keys);
-  void make_keys(const StepRows& step, std::size_t index, std::size_t visible, bool stores_keys);
+  void make_work(const StepRows& step);
+  void make_keys(const StepRows& step, std::size_t index, std::size_t visible);
   template <typename T>
   std::size_t put(const std::vector<T>& values, std::size_t capacity);
   void reserve(std::size_t bytes);
@@ -65,6 +66,7 @@ class CudaStep {
   cuda::StepView view_;
   std::size_t vec_at_ = 0, tiles_at_ = 0, rotated_at_ = 0, key_first_at_ = 0, logits_at_ = 0;
   bool grouped_ = false;
+  bool stores_keys_ = false;
 
   std::vector<std::int32_t> vec_rows_;
   std::vector<cuda::AttentionTile> tiles_;

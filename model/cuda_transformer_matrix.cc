@@ -13,7 +13,7 @@ void CudaTransformer::dense(const cuda::DeviceMatrix& w, const cuda::half_bits* 
 StepLogits CudaTransformer::matrix_forward(const StepRows& step, StepObserver& observer) {
   const std::size_t last = config_.layers - 1;
   // Rows that nobody looks at afterwards are done once the last layer has stored their K and V.
-  const bool fewer = !observer.wants_last(config_.layers) && step.logit_rows.size() < step.active(last);
+  const bool fewer = !observer.wants_last_layer(config_.layers) && step.logit_rows.size() < step.active(last);
   const StepRows wanted = fewer ? step.wanted() : StepRows();
   matrix_step_.fill(step, true);
   if (fewer) last_step_.reserve_for(matrix_step_);
@@ -79,9 +79,9 @@ void CudaTransformer::project(const StepRows& step, const CudaStep& attending, s
   }
   qkv.q = attending.vec_rows(attending_rows) > 0 ? a.q : nullptr;
   qkv.q_half = attending.tiles(attending_rows) > 0 ? a.q_half : nullptr;
-  if (&attending == &matrix_step_ && qkv.q_half != nullptr) {
+  if (attending.stores_keys() && qkv.q_half != nullptr) {
     qkv.keys = a.keys;
-    qkv.key_first = matrix_step_.key_first();
+    qkv.key_first = attending.key_first();
   }
   qkv_store(layer, projected, &observer, matrix_step_, a, qkv);
 }

@@ -34,7 +34,7 @@ bool Transformer::forward(const StepRows& step, const KvPool& pool, StepObserver
     if (observer.gives_way()) return false;
     const AttentionInputs inputs = project(step, pool, index, observer);
     const bool last = index + 1 == config_.layers;
-    if (last && !observer.wants_last(config_.layers) && step.logit_rows.size() < step.active(index)) {
+    if (last && !observer.wants_last_layer(config_.layers) && step.logit_rows.size() < step.active(index)) {
       const StepRows wanted = step.wanted();
       keep_rows(hidden_, hidden, step.logit_rows);
       keep_rows(q_rows_, config_.q_width(), step.logit_rows);

@@ -207,7 +207,7 @@ struct QkvArguments {
   const std::int32_t* key_first = nullptr;  // [sequences]: AttentionTile::key_block
 };
 // K (not rotated) and V go to the rows' slots as bf16; positions and groups of the slots are set when layer == 0. rows: the first rows of
-// the step.
+// the step. dim: a multiple of 8; a row's q at most 8,192 wide, in two bytes 16,384.
 void qkv_norm_rope_store(Stream stream, const QkvArguments& arguments, const StepView& step, std::uint32_t rows, const KvView& kv,
                          std::uint32_t layer);
 

@@ -1,96 +1,14 @@
-// The CUDA backend under the engine, against the CPU's f32 engine: every way a job can take.
+// The CUDA backend under the engine, against the CPU's f32 engine: every way a job of live tokens can take.
 #include <gtest/gtest.h>
 
-#include <algorithm>
-#include <cmath>
 #include <future>
 
-#include "model/affine_blocks.h"
 #include "model/ops/pool.h"
-#include "tests/model/cuda/device_array.h"
-#include "tests/model/engine_fixture.h"
+#include "tests/model/cuda/cuda_engine.h"
 #include "tests/model/logit_rows.h"
 
 namespace gritstone {
 namespace {
-
-// bf16 activations and weights, int8 activations for the vec products of quantised weights: per row, relative to the row's norm. In models
-// this small some token's routing is always close to a tie and may go the other way, so the typical row is held to the rounding, and most
-// of the others too.
-constexpr double kTypical = 5e-2, kTypicalQuantised = 9e-2, kFar = 2e-1;
-constexpr std::size_t kVocab = 97;
-
-struct RowErrors {
-  double median = INFINITY;
-  double far = 1;  // share of rows beyond kFar
-};
-
-RowErrors row_errors(const std::vector<float>& got, const std::vector<float>& want, std::size_t width) {
-  RowErrors errors;
-  if (got.size() != want.size() || got.empty()) return errors;
-  std::vector<double> rows;
-  for (std::size_t begin = 0; begin < got.size(); begin += width) {
-    double difference = 0, norm = 0;
-    for (std::size_t i = begin; i < begin + width; ++i) {
-      const double d = static_cast<double>(got[i]) - static_cast<double>(want[i]);
-      difference += d * d;
-      norm += static_cast<double>(want[i]) * static_cast<double>(want[i]);
-    }
-    rows.push_back(std::sqrt(difference / norm));
-  }
-  std::sort(rows.begin(), rows.end());
-  errors.median = rows[rows.size() / 2];
-  const auto near = std::upper_bound(rows.begin(), rows.end(), kFar) - rows.begin();
-  errors.far = 1.0 - static_cast<double>(near) / static_cast<double>(rows.size());
-  return errors;
-}
-
-ModelConfig dense_config() {
-  ModelConfig config = tiny_config();
-  config.architecture = Architecture::kLlama;
-  config.experts = config.experts_used = 0;
-  config.qk_norm = false;
-  config.rope_style = RopeStyle::kInterleaved;
-  config.tied_embeddings = true;
-  config.ffn = 96;
-  return config;
-}
-
-ModelConfig many_experts_config() {
-  ModelConfig config = tiny_config();
-  config.norm_topk_prob = true;
-  config.clip_qkv = 1.5f;
-  config.kv_heads = config.heads;
-  return config;
-}
-
-EngineOptions cuda_options(std::size_t batch = 256) {
-  EngineOptions options;
-  options.device = Device::kCuda;
-  options.threads = 2;
-  options.max_batch_tokens = batch;
-  options.kv_slots = 2048;
-  options.device_span_bytes = std::size_t{1} << 20;
-  return options;
-}
-
-struct Shape {
-  const char* name;
-  ModelConfig config;
-  DType type;
-};
-
-class CudaEngine : public testing::TestWithParam<Shape> {
- protected:
-  void SetUp() override { GS_REQUIRE_DEVICE(); }
-  TinyModel model_{GetParam().config, GetParam().type};
-  static void expect_near(const std::vector<float>& got, const std::vector<float>& want, std::size_t width, const std::string& what) {
-    const RowErrors errors = row_errors(got, want, width);
-    EXPECT_LE(errors.median, affine_format(GetParam().type) ? kTypicalQuantised : kTypical) << what;
-    EXPECT_LE(errors.far, 0.15) << what;
-  }
-  std::unique_ptr<Engine> cpu_ = make_engine(model_, ComputeMode::kF32, KvType::kBF16);
-};
 
 TEST_P(CudaEngine, StatesEqualTheCpus) {
   const auto cuda = Engine::create(model_, cuda_options());
@@ -325,74 +243,6 @@ TEST_P(CudaEngine, JobsOfDifferentDepthsEqualThemAlone) {
   }
 }
 
-TEST_P(CudaEngine, SpansComposeAndComeFromTheDeviceTheSecondTime) {
-  const std::vector<TokenId> tokens = random_tokens(140, 7);
-  const auto cuda = Engine::create(model_, cuda_options());
-  const std::vector<float> want = cpu_->run(logits_job(tokens)).logits;
-  for (const KvType type : {KvType::kBF16, KvType::kF32, KvType::kInt8}) {
-    Job prefix;
-    prefix.tokens.assign(tokens.begin(), tokens.begin() + 130);
-    prefix.wants.kv = {{0, 130, type}};
-    const auto span = cuda->run(prefix).kv.at(0);
-    ASSERT_EQ(span->type, type);
-    Job rest;
-    rest.context = {Segment{span, 0, 40, 0, 0, 0}, Segment{span, 40, 90, 40, 40, 0}};
-    rest.tokens.assign(tokens.begin() + 130, tokens.end());
-    rest.wants.logits = Wants::Logits::kAll;
-    const JobOutput output = cuda->run(rest);
-    EXPECT_GT(output.load_seconds, 0) << "loading counts as loading, though it happens inside of the step";
-    const std::vector<float> first = output.logits, second = cuda->run(rest).logits;
-    expect_near(first, {want.begin() + 130 * kVocab, want.end()}, kVocab, std::string(kv_type_name(type)));
-    EXPECT_EQ(first, second);
-  }
-}
-
-// int4 spans round too much to compare with the whole; the CPU composes the same bytes.
-TEST_P(CudaEngine, GroupsAndPositionsEqualTheCpus) {
-  const auto cuda = Engine::create(model_, cuda_options());
-  for (const KvType type : {KvType::kInt4, KvType::kBF16}) {
-    Job job;
-    std::size_t slot = 0;
-    for (Group group = 0; group < 3; ++group) {
-      Job pass;
-      pass.tokens = random_tokens(70, 40 + static_cast<std::uint64_t>(group));
-      pass.wants.kv = {{0, 70, type}};
-      job.context.push_back(Segment{cpu_->run(pass).kv.at(0), 0, 70, slot, static_cast<std::size_t>(7 * group), group});
-      slot += 70;
-    }
-    for (const std::size_t count : {4, 30}) {
-      Job ask = job;
-      ask.tokens = random_tokens(2 * count, 50);
-      ask.runs = {TokenRun{0, count, slot, 90, 2}, TokenRun{count, count, slot + count, 90 + count, kSeesAll}};
-      ask.wants.logits = Wants::Logits::kAll;
-      expect_near(cuda->run(ask).logits, cpu_->run(ask).logits, kVocab, std::string(kv_type_name(type)) + ", " + std::to_string(count));
-    }
-  }
-}
-
-// More spans than the device keeps: some are dropped, some do not fit at all, none is wrong.
-TEST_P(CudaEngine, SpansBeyondTheBudgetStillLoad) {
-  EngineOptions options = cuda_options();
-  for (const std::size_t budget : {std::size_t{0}, std::size_t{60} << 10}) {
-    options.device_span_bytes = budget;
-    const auto cuda = Engine::create(model_, options);
-    std::vector<std::shared_ptr<const KvSpan>> spans;
-    for (std::uint64_t seed = 0; seed < 4; ++seed) {
-      Job pass;
-      pass.tokens = random_tokens(seed == 3 ? 200 : 64, 60 + seed);
-      pass.wants.kv = {{0, pass.tokens.size(), KvType::kBF16}};
-      spans.push_back(cpu_->run(pass).kv.at(0));
-    }
-    for (const std::size_t i : {0, 1, 2, 0, 3, 1}) {
-      Job ask;
-      ask.context = {Segment{spans[i], 0, spans[i]->tokens, 0, 0, 0}};
-      ask.tokens = random_tokens(5, 70 + i);
-      ask.wants.logits = Wants::Logits::kAll;
-      expect_near(cuda->run(ask).logits, cpu_->run(ask).logits, kVocab, "span " + std::to_string(i));
-    }
-  }
-}
-
 TEST_P(CudaEngine, DeterministicModeGivesTheSameBitsWhateverTheBatch) {
   EngineOptions options = cuda_options();
   options.deterministic = true;
@@ -407,13 +257,7 @@ TEST_P(CudaEngine, DeterministicModeGivesTheSameBitsWhateverTheBatch) {
   other.get();
 }
 
-INSTANTIATE_TEST_SUITE_P(Shapes, CudaEngine,
-                         testing::Values(Shape{"olmoe_bf16", tiny_config(), DType::kBF16}, Shape{"olmoe_q4_0", tiny_config(), DType::kQ4_0},
-                                         Shape{"olmoe_q8_0", tiny_config(), DType::kQ8_0},
-                                         Shape{"dense_bf16", dense_config(), DType::kBF16},
-                                         Shape{"dense_q5_1", dense_config(), DType::kQ5_1},
-                                         Shape{"many_bf16", many_experts_config(), DType::kBF16}),
-                         [](const auto& shape) { return std::string(shape.param.name); });
+INSTANTIATE_TEST_SUITE_P(Shapes, CudaEngine, cuda_shapes(), shape_name);
 
 TEST(CudaEngineErrors, WhatTheDeviceDoesNotDo) {
   GS_REQUIRE_DEVICE();
